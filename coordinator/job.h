@@ -1,0 +1,71 @@
+// What a person asks for: the job, resolved and checked.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace limn {
+
+// How a suppressed key's attention logit s changes; f is the key's factor, applied after scaling
+// and before the causal mask.
+enum class SuppressionKind {
+  LogAdditive,     // s + log f; f = 0 hides the key
+  Multiplicative,  // f s
+  Shifted,         // m + f (s - m), m the row's minimum over visible keys
+  ShiftedFull,     // the same with m over all keys, future ones too
+};
+
+struct Suppression {
+  SuppressionKind kind = SuppressionKind::LogAdditive;
+  double factor = 0.0;  // at least 0
+  double similarity_threshold =
+      0.0;                         // 0: off; else keys this similar to the unit are suppressed, too
+  bool spare_first_token = false;  // position 0 is never suppressed
+};
+
+enum class UnitKind { Token, Word, Sentence, Given };
+
+struct ModelOptions {
+  std::filesystem::path path;
+  std::string dtype = "auto";
+  std::string compute = "auto";
+};
+
+struct DataOptions {
+  std::filesystem::path path;
+  std::string format = "jsonl";
+  std::int64_t limit = 0;  // 0: all
+};
+
+struct ExplainOptions {
+  Suppression suppression;
+  UnitKind units = UnitKind::Sentence;
+  std::string target = "given";
+  std::int64_t max_new_tokens = 32;
+};
+
+struct ParallelOptions {
+  int tensor_parallel = 1;
+  std::int64_t batch_tokens = 16384;  // rows of one sweep
+  std::string device = "auto";
+};
+
+struct CheckpointOptions {
+  double interval_s = 60;
+};
+
+struct OutputOptions {
+  std::filesystem::path path;
+};
+
+struct Job {
+  ModelOptions model;
+  DataOptions data;
+  ExplainOptions explain;
+  ParallelOptions parallel;
+  CheckpointOptions checkpoint;
+  OutputOptions output;
+};
+
+}  // namespace limn

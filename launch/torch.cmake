@@ -1,0 +1,70 @@
+# Finds PyTorch's wheel and makes the target limn::torch of its own folders.
+#
+# find_package(Torch) of a CUDA wheel wants a CUDA toolkit; limn needs only the libraries. Looked for, in
+# this order: the variable or environment variable LIMN_TORCH (the wheel's folder `torch`), the virtual
+# environment that launch/setup.sh makes, then what `python3` imports. The release is checked: ATen
+# promises no stable ABI between releases.
+
+set(LIMN_TORCH_RELEASE 2.11.0)
+set(LIMN_TORCH "$ENV{LIMN_TORCH}" CACHE PATH "The folder `torch` of an installed PyTorch ${LIMN_TORCH_RELEASE}")
+
+function(limn_torch_release folder out)
+  set(${out} "" PARENT_SCOPE)
+  if(EXISTS "${folder}/version.py" AND EXISTS "${folder}/lib/libtorch_cpu.so")
+    file(STRINGS "${folder}/version.py" line REGEX "^__version__ = ")
+    string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" release "${line}")
+    set(${out} "${release}" PARENT_SCOPE)
+  endif()
+endfunction()
+
+function(limn_find_torch out)
+  set(data_home "$ENV{XDG_DATA_HOME}")
+  if(NOT data_home)
+    set(data_home "$ENV{HOME}/.local/share")
+  endif()
+  file(GLOB candidates
+    "${data_home}/limn/torch-${LIMN_TORCH_RELEASE}/lib/python3*/site-packages/torch")
+  if(LIMN_TORCH)
+    set(candidates "${LIMN_TORCH}")
+  else()
+    find_program(LIMN_PYTHON3 python3)
+    if(LIMN_PYTHON3)
+      execute_process(
+        COMMAND ${LIMN_PYTHON3} -c
+          "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')"
+        OUTPUT_VARIABLE installed OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+      list(APPEND candidates ${installed})
+    endif()
+  endif()
+  foreach(folder IN LISTS candidates)
+    limn_torch_release("${folder}" release)
+    if(release STREQUAL LIMN_TORCH_RELEASE)
+      set(${out} "${folder}" PARENT_SCOPE)
+      return()
+    endif()
+    list(APPEND rejected "${folder} (${release})")
+  endforeach()
+  message(FATAL_ERROR
+    "PyTorch ${LIMN_TORCH_RELEASE} was not found. Run launch/setup.sh, or name the folder `torch` of an "
+    "installed one with LIMN_TORCH. Looked at: ${rejected}")
+endfunction()
+
+limn_find_torch(torch_folder)
+message(STATUS "Found PyTorch ${LIMN_TORCH_RELEASE}: ${torch_folder}")
+
+add_library(limn_torch INTERFACE)
+add_library(limn::torch ALIAS limn_torch)
+# Last in the search: the wheel brings its own, newer fmt, which would break the system's spdlog.
+target_compile_options(limn_torch INTERFACE
+  "SHELL:-idirafter ${torch_folder}/include"
+  "SHELL:-idirafter ${torch_folder}/include/torch/csrc/api/include")
+# The wheel's libraries refer to CUDA's, which the wheel finds by its own run paths; the linker need not.
+target_link_options(limn_torch INTERFACE
+  LINKER:--allow-shlib-undefined LINKER:-rpath,${torch_folder}/lib)
+target_link_libraries(limn_torch INTERFACE
+  ${torch_folder}/lib/libtorch_cpu.so ${torch_folder}/lib/libc10.so)
+if(EXISTS ${torch_folder}/lib/libtorch_cuda.so)
+  # Nothing of limn refers to a symbol of these; loading them is what registers the GPU's kernels.
+  set(LIMN_TORCH_CUDA_LIBRARIES
+    ${torch_folder}/lib/libtorch_cuda.so ${torch_folder}/lib/libc10_cuda.so ${torch_folder}/lib/libtorch.so)
+endif()

@@ -1,0 +1,19 @@
+#include "storage/error.h"
+
+#include <new>
+
+namespace limn {
+
+FailureText failure_text(std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return {error.exit_code(), error.what()};
+  } catch (const std::bad_alloc&) {
+    return {ExitCode::Internal, "out of memory"};
+  } catch (const std::exception& error) {
+    return {ExitCode::Internal, error.what()};
+  }
+}
+
+}  // namespace limn

@@ -1,0 +1,30 @@
+# limn_add_test(NAME LINKS target ... [RANKS n ...] [TIMEOUT seconds])
+#
+# Builds NAME.cpp into a test program. Without RANKS it is one ctest test, NAME. With RANKS it becomes one
+# for each number of ranks, NAME.np2 and so on, run by mpirun under the label `mpi`.
+function(limn_add_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "LINKS;RANKS")
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  add_executable(${name} ${name}.cpp)
+  target_compile_definitions(${name} PRIVATE
+    LIMN_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data"
+    LIMN_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+    LIMN_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared")
+  target_link_libraries(${name} PRIVATE limn_warnings ${arg_LINKS} GTest::gmock)
+  if(NOT arg_RANKS)
+    target_link_libraries(${name} PRIVATE GTest::gtest_main)
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT})
+    return()
+  endif()
+  target_sources(${name} PRIVATE mpi_main.cpp)
+  foreach(ranks IN LISTS arg_RANKS)
+    add_test(NAME ${name}.np${ranks}
+      COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none -n ${ranks} $<TARGET_FILE:${name}>)
+    set_tests_properties(${name}.np${ranks} PROPERTIES
+      LABELS mpi PROCESSORS ${ranks} TIMEOUT ${arg_TIMEOUT}
+      ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMP_NUM_THREADS=1")
+  endforeach()
+endfunction()
