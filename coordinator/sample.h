@@ -1,0 +1,50 @@
+// A sample ready to be explained: tokens, units and targets, checked against the model.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "coordinator/dataset.h"
+#include "coordinator/job.h"
+#include "coordinator/tokenizer.h"
+#include "storage/sample_record.h"
+
+namespace limn {
+
+// What a model accepts.
+struct ModelLimits {
+  std::int64_t vocab_size = 0;
+  std::int64_t max_positions = 0;  // tokens fed to the model; 0: no limit
+};
+
+struct Sample {
+  std::int64_t index = 0;  // in the dataset
+  // Prompt followed by target. `delta` is empty, the targets' log_prob NaN.
+  SampleRecord record;
+  std::int64_t prompt_length = 0;  // tokens; the first target's position
+
+  // Tokens that the model is run on: all but the last, whose key no scored row can see.
+  std::int64_t fed_length() const { return static_cast<std::int64_t>(record.tokens.size()) - 1; }
+};
+
+// Turns records into samples. Threads: immutable; any thread may prepare.
+class SamplePreparer {
+ public:
+  // Without a tokenizer only records of token ids can be prepared.
+  // Borrows: `tokenizer`, which may be null.
+  SamplePreparer(
+      const Tokenizer* tokenizer, const ExplainOptions& options, const ModelLimits& limits);
+
+  // Encodes prompt and target together and splits where the prompt's own encoding ends; trailing
+  // white space of the prompt goes to the target (the convention of lm-evaluation-harness). Throws
+  // DataError naming the record's place: an empty prompt or target, a token the model does not
+  // have, a sequence longer than the model allows, a unit outside the text, no unit at all.
+  Sample prepare(const DatasetRecord& record) const;
+
+ private:
+  const Tokenizer* tokenizer_;
+  ExplainOptions options_;
+  ModelLimits limits_;
+};
+
+}  // namespace limn
