@@ -1,0 +1,26 @@
+#include "sharding/agreement.h"
+
+#include <cstdint>
+
+#include <ATen/ATen.h>
+
+namespace limn {
+
+void throw_together(Communicator& ranks, std::exception_ptr mine) {
+  // The largest of these is that of the lowest rank that failed; 0: none did.
+  const std::int64_t claim = mine ? ranks.size() - ranks.rank() : 0;
+  at::Tensor largest = at::full({1}, claim, at::kLong);
+  ranks.all_reduce(largest, ReduceOp::Max);
+  const auto winner = largest.item<std::int64_t>();
+  if (winner == 0) return;
+
+  const int speaker = ranks.size() - static_cast<int>(winner);
+  const bool speaks = speaker == ranks.rank();
+  const auto code = speaks ? failure_text(mine).exit_code : ExitCode::Done;
+  at::Tensor exit_code = at::full({1}, static_cast<std::int64_t>(code), at::kLong);
+  ranks.broadcast(exit_code, speaker);
+  if (speaks) std::rethrow_exception(mine);
+  throw PeerError(static_cast<ExitCode>(exit_code.item<std::int64_t>()));
+}
+
+}  // namespace limn

@@ -1,0 +1,32 @@
+// The two ends of a language model whose vocabulary is spread over the tensor ranks of a group.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "sharding/communicator.h"
+#include "sharding/shard_layout.h"
+
+namespace limn {
+
+// Borrows: the communicator.
+struct VocabularyParallelEmbedding {
+  at::Tensor weight;  // [vocab/t, hidden]
+  Slice vocabulary;   // the ids of its rows
+  Communicator* tensor_ranks = nullptr;
+
+  // [rows] int64 -> [rows, hidden], exactly the rows of the whole table. Collective. Waits.
+  at::Tensor operator()(const at::Tensor& token_ids) const;
+};
+
+// log softmax(x W^T)[row, target of the row], W spread by rows. Borrows: the communicator.
+struct VocabularyParallelLogProb {
+  at::Tensor weight;  // [vocab/t, hidden]
+  Slice vocabulary;   // the ids of its rows
+  Communicator* tensor_ranks = nullptr;
+
+  // [targets, hidden] and [targets] int64 -> [targets] float64. Logits are made for a bounded
+  // number of rows at a time. Collective. Waits.
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& target_ids) const;
+};
+
+}  // namespace limn
