@@ -4,6 +4,8 @@
 # this order: the variable or environment variable LIMN_TORCH (the wheel's folder `torch`), the virtual
 # environment that launch/setup.sh makes, then what `python3` imports. The release is checked: ATen
 # promises no stable ABI between releases.
+#
+# `cmake -P launch/torch.cmake` only looks, and fails when nothing fits: so does launch/setup.sh ask.
 
 set(LIMN_TORCH_RELEASE 2.11.0)
 set(LIMN_TORCH "$ENV{LIMN_TORCH}" CACHE PATH "The folder `torch` of an installed PyTorch ${LIMN_TORCH_RELEASE}")
@@ -51,6 +53,9 @@ endfunction()
 
 limn_find_torch(torch_folder)
 message(STATUS "Found PyTorch ${LIMN_TORCH_RELEASE}: ${torch_folder}")
+if(CMAKE_SCRIPT_MODE_FILE STREQUAL CMAKE_CURRENT_LIST_FILE)
+  return()
+endif()
 
 add_library(limn_torch INTERFACE)
 add_library(limn::torch ALIAS limn_torch)
