@@ -4,6 +4,10 @@
 # this order: the variable or environment variable LIMN_TORCH (the wheel's folder `torch`), the virtual
 # environment that launch/setup.sh makes, then what `python3` imports. The release is checked: ATen
 # promises no stable ABI between releases.
+#
+# `cmake -P launch/torch.cmake` only looks, and fails when nothing fits: so does launch/setup.sh ask.
+
+include(${CMAKE_CURRENT_LIST_DIR}/environments.cmake)
 
 set(LIMN_TORCH_RELEASE 2.11.0)
 set(LIMN_TORCH "$ENV{LIMN_TORCH}" CACHE PATH "The folder `torch` of an installed PyTorch ${LIMN_TORCH_RELEASE}")
@@ -18,12 +22,8 @@ function(limn_torch_release folder out)
 endfunction()
 
 function(limn_find_torch out)
-  set(data_home "$ENV{XDG_DATA_HOME}")
-  if(NOT data_home)
-    set(data_home "$ENV{HOME}/.local/share")
-  endif()
   file(GLOB candidates
-    "${data_home}/limn/torch-${LIMN_TORCH_RELEASE}/lib/python3*/site-packages/torch")
+    "${LIMN_ENVIRONMENTS}/torch-${LIMN_TORCH_RELEASE}/lib/python3*/site-packages/torch")
   if(LIMN_TORCH)
     set(candidates "${LIMN_TORCH}")
   else()
@@ -51,6 +51,9 @@ endfunction()
 
 limn_find_torch(torch_folder)
 message(STATUS "Found PyTorch ${LIMN_TORCH_RELEASE}: ${torch_folder}")
+if(CMAKE_SCRIPT_MODE_FILE STREQUAL CMAKE_CURRENT_LIST_FILE)
+  return()
+endif()
 
 add_library(limn_torch INTERFACE)
 add_library(limn::torch ALIAS limn_torch)

@@ -1,12 +1,13 @@
 #include "storage/error.h"
 
 #include <new>
+#include <utility>
 
 namespace limn {
 
 FailureText failure_text(std::exception_ptr failure) {
   try {
-    std::rethrow_exception(failure);
+    std::rethrow_exception(std::move(failure));
   } catch (const Error& error) {
     return {error.exit_code(), error.what()};
   } catch (const std::bad_alloc&) {
