@@ -43,10 +43,11 @@ std::vector<Perturbation> single_unit_perturbations(const SampleRecord& sample) 
   return perturbations;
 }
 
-void BatchPlanner::add(const Sample& sample) {
-  const BatchPiece empty_piece = piece_of(sample);
-  const std::int64_t fed_length = sample.fed_length();
-  std::vector<Perturbation> perturbations = single_unit_perturbations(sample.record);
+void BatchPlanner::add(Sample added) {
+  const auto sample = std::make_shared<const Sample>(std::move(added));
+  const BatchPiece empty_piece = piece_of(*sample);
+  const std::int64_t fed_length = sample->fed_length();
+  std::vector<Perturbation> perturbations = single_unit_perturbations(sample->record);
   std::vector<std::int64_t> rows;
   for (const Perturbation& perturbation : perturbations) {
     rows.push_back(perturbed_rows(perturbation, fed_length, suppression_));
@@ -68,6 +69,7 @@ void BatchPlanner::add(const Sample& sample) {
       BatchPiece piece = empty_piece;
       piece.perturbation_begin = static_cast<std::int64_t>(i);
       open_.batch.pieces.push_back(std::move(piece));
+      open_.samples.push_back(sample);
       open_.rows += fed_length;
       piece_is_open = true;
     }

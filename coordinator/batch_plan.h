@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "coordinator/batch.h"
 #include "coordinator/job.h"
@@ -11,10 +13,14 @@
 
 namespace limn {
 
-// A batch and the rows of its sweep, as far as they can be told without the model's embeddings.
+// A batch, and what the coordinator keeps of it until its result arrives.
 struct PlannedBatch {
   Batch batch;
+  // Of the sweep, as far as it can be told without the model's embeddings.
   std::int64_t rows = 0;
+  // The sample of each piece. Shared by the batches that a sample spans: it goes with the last of
+  // them.
+  std::vector<std::shared_ptr<const Sample>> samples;
 };
 
 // Packs the perturbations of successive samples into batches of at most `batch_tokens` rows: the
@@ -31,7 +37,7 @@ class BatchPlanner {
         batch_tokens_(batch_tokens) {}
 
   // Adds a sample, in dataset order; completes any number of batches.
-  void add(const Sample& sample);
+  void add(Sample sample);
 
   // After the last sample: the open batch is complete, whatever its size.
   void finish();

@@ -5,8 +5,8 @@
 
 namespace limn {
 
-// Totals are those of the whole run; rows and time count from this start, so that a resume does not spoil
-// an estimate.
+// Totals are those of the whole run; rows and time count from this start, so that a resume does not
+// spoil an estimate.
 struct Progress {
   std::int64_t samples_done = 0;
   std::int64_t samples_total = 0;

@@ -86,4 +86,14 @@ Letter Mailbox::receive(int tag) const {
   return *std::move(letter);
 }
 
+std::optional<Letter> Mailbox::receive_within(int tag, std::chrono::milliseconds time) const {
+  const auto deadline = std::chrono::steady_clock::now() + time;
+  std::optional<Letter> letter;
+  wait_idle([&] {
+    letter = impl_->try_receive(tag);
+    return letter.has_value() || std::chrono::steady_clock::now() >= deadline;
+  });
+  return letter;
+}
+
 }  // namespace limn

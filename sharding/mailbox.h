@@ -1,6 +1,7 @@
 // Messages from one rank to another.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -35,6 +36,9 @@ class Mailbox {
 
   // Waits for one.
   Letter receive(int tag) const;
+
+  // Waits for one, but not longer than this.
+  std::optional<Letter> receive_within(int tag, std::chrono::milliseconds time) const;
 
  private:
   class Impl;

@@ -1,0 +1,48 @@
+// The batches of a run, made from the dataset as they are wanted.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_set>
+
+#include "coordinator/batch_plan.h"
+#include "coordinator/dataset.h"
+#include "coordinator/job.h"
+#include "coordinator/sample.h"
+
+namespace limn {
+
+// Walks the dataset once, keeping only samples whose batches are not complete yet.
+// Borrows: the preparer. Threads: one thread at a time.
+class BatchSource {
+ public:
+  BatchSource(const Job& job, const SamplePreparer& preparer);
+
+  // All batches of the run in the order of their ids, then nothing.
+  // Throws DataError naming the place of a record that cannot be explained.
+  std::optional<PlannedBatch> next();
+
+ private:
+  DatasetReader reader_;
+  const SamplePreparer& preparer_;
+  BatchPlanner planner_;
+  bool at_end_ = false;
+};
+
+// What a dataset holds, counted.
+struct DatasetSurvey {
+  std::int64_t num_samples = 0;
+  std::int64_t num_batches = 0;
+  std::int64_t num_rows = 0;        // of all sweeps
+  std::int64_t remaining_rows = 0;  // of the batches that are not finished
+};
+
+// Reads, prepares and plans the whole dataset once, so that whatever is wrong with a record is
+// found before any time is spent on the model. Memory grows by a few bytes a record, for the ids.
+// Throws IoError and DataError naming the record's place: also when an id is used twice.
+DatasetSurvey survey_dataset(
+    const Job& job,
+    const SamplePreparer& preparer,
+    const std::unordered_set<std::int64_t>& finished_batches);
+
+}  // namespace limn

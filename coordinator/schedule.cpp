@@ -1,0 +1,182 @@
+#include "coordinator/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "coordinator/protocol.h"
+#include "storage/error.h"
+
+namespace limn {
+
+namespace {
+
+constexpr auto kReportEvery = std::chrono::milliseconds(100);
+
+// A sample's record as a part holds it before any of its batches is committed.
+SampleRecord unmeasured(const Sample& sample) {
+  SampleRecord record = sample.record;
+  record.delta.assign(
+      record.units.size() * record.targets.size(), std::numeric_limits<float>::quiet_NaN());
+  return record;
+}
+
+bool all_finite(const std::vector<float>& values) {
+  return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
+}
+
+// Perturbations are single units: row i of a sample's deltas is perturbation i.
+void add_result(const PieceResult& piece, SampleRecord& record) {
+  const std::size_t num_targets = record.targets.size();
+  const std::size_t begin = static_cast<std::size_t>(piece.perturbation_begin) * num_targets;
+  check(
+      piece.base_log_prob.size() == num_targets &&
+          begin + piece.delta.size() <= record.delta.size(),
+      "a result that does not fit sample {}",
+      record.id);
+  std::ranges::copy(piece.delta, record.delta.begin() + static_cast<std::ptrdiff_t>(begin));
+  // Every batch of a sample measures its base; the first one's value is kept, for bits may differ
+  // between packings and the file must not depend on timing.
+  if (piece.perturbation_begin == 0) {
+    for (std::size_t i = 0; i < num_targets; ++i) {
+      record.targets[i].log_prob = piece.base_log_prob[i];
+    }
+  }
+  if (!all_finite(piece.base_log_prob) || !all_finite(piece.delta)) {
+    record.status = SampleStatus::Failed;
+    record.message = "log-probabilities are not finite";
+  }
+}
+
+}  // namespace
+
+Schedule::Schedule(
+    const Mailbox& mailbox,
+    BatchSource& source,
+    RunDirectory& run_directory,
+    const DatasetSurvey& survey,
+    std::unordered_set<std::int64_t> finished_batches,
+    ScheduleOptions options)
+    : mailbox_(mailbox),
+      source_(source),
+      run_directory_(run_directory),
+      finished_batches_(std::move(finished_batches)),
+      options_(std::move(options)) {
+  progress_.samples_total = survey.num_samples;
+  progress_.batches_total = survey.num_batches;
+  progress_.rows_total = survey.remaining_rows;
+}
+
+RunOutcome Schedule::run() {
+  const auto interval = std::chrono::duration<double>(options_.interval_s);
+  while ((takes_more_ && !source_is_dry_) || !handed_out_.empty()) {
+    const StopRequest request = current_request();
+    if (request == StopRequest::Now) {
+      seal();
+      return RunOutcome::Stopped;
+    }
+    if (request == StopRequest::FinishPart) takes_more_ = false;
+    if (takes_more_) hand_out();
+    receive_letters();
+    if (Clock::now() - last_seal_ >= interval) seal();
+    if (Clock::now() - last_report_ >= kReportEvery) report();
+  }
+  seal();
+  report();
+  dismiss_leaders();
+  return source_is_dry_ ? RunOutcome::Done : RunOutcome::Stopped;
+}
+
+StopRequest Schedule::current_request() const {
+  return abandoned_.load() ? StopRequest::Now : options_.stop_request();
+}
+
+void Schedule::receive_letters() {
+  const int tag = static_cast<int>(LetterTag::ToCoordinator);
+  auto letter = mailbox_.receive_within(tag, std::chrono::milliseconds(50));
+  for (; letter; letter = mailbox_.try_receive(tag)) {
+    if (!letter->bytes.empty()) commit(result_from_bytes(letter->bytes));
+    waiting_leaders_.push_back(letter->from);
+  }
+}
+
+void Schedule::hand_out() {
+  while (!waiting_leaders_.empty() && !source_is_dry_) {
+    auto planned = next_unfinished();
+    if (!planned) return;
+    const int leader = waiting_leaders_.front();
+    waiting_leaders_.erase(waiting_leaders_.begin());
+    mailbox_.send(leader, static_cast<int>(LetterTag::ToLeader), to_bytes(planned->batch));
+    const std::int64_t id = planned->batch.id;
+    handed_out_.emplace(id, *std::move(planned));
+  }
+}
+
+std::optional<PlannedBatch> Schedule::next_unfinished() {
+  while (auto planned = source_.next()) {
+    for (std::size_t i = 0; i < planned->samples.size(); ++i) {
+      const Sample& sample = *planned->samples[i];
+      const auto num_units = static_cast<std::int64_t>(sample.record.units.size());
+      open_perturbations_.try_emplace(sample.index, num_units);
+    }
+    if (!finished_batches_.contains(planned->batch.id)) return planned;
+    count_as_done(*planned);
+  }
+  source_is_dry_ = true;
+  return std::nullopt;
+}
+
+void Schedule::commit(const BatchResult& result) {
+  const auto found = handed_out_.find(result.batch_id);
+  check(found != handed_out_.end(), "a result of batch {}, which nobody has", result.batch_id);
+  const PlannedBatch& planned = found->second;
+  check(result.pieces.size() == planned.samples.size(), "a result with pieces missing");
+  for (std::size_t i = 0; i < result.pieces.size(); ++i) {
+    const Sample& sample = *planned.samples[i];
+    const auto [entry, is_new] = part_.samples.try_emplace(sample.index);
+    if (is_new) entry->second = unmeasured(sample);
+    add_result(result.pieces[i], entry->second);
+  }
+  part_.batch_ids.push_back(result.batch_id);
+  progress_.rows_done += planned.rows;
+  count_as_done(planned);
+  handed_out_.erase(found);
+}
+
+void Schedule::count_as_done(const PlannedBatch& planned) {
+  ++progress_.batches_done;
+  for (const BatchPiece& piece : planned.batch.pieces) {
+    const auto open = open_perturbations_.find(piece.sample_index);
+    open->second -= static_cast<std::int64_t>(piece.perturbations.size());
+    if (open->second > 0) continue;
+    ++progress_.samples_done;
+    open_perturbations_.erase(open);
+  }
+}
+
+void Schedule::seal() {
+  last_seal_ = Clock::now();
+  if (part_.empty()) return;
+  std::ranges::sort(part_.batch_ids);
+  run_directory_.seal(part_);
+  num_sealed_batches_ += static_cast<std::int64_t>(part_.batch_ids.size());
+  spdlog::debug("sealed a part of {} batches", part_.batch_ids.size());
+  part_ = {};
+}
+
+void Schedule::dismiss_leaders() {
+  for (const int leader : options_.leaders) {
+    mailbox_.send(leader, static_cast<int>(LetterTag::ToLeader), {});
+  }
+}
+
+void Schedule::report() {
+  last_report_ = Clock::now();
+  progress_.elapsed_s = std::chrono::duration<double>(last_report_ - start_).count();
+  options_.report(progress_);
+}
+
+}  // namespace limn

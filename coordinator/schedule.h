@@ -1,0 +1,92 @@
+// The coordinator: hands batches to groups, collects deltas, makes them durable.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <unordered_set>
+#include <vector>
+
+#include "coordinator/batch_source.h"
+#include "coordinator/progress.h"
+#include "coordinator/stop_request.h"
+#include "sharding/mailbox.h"
+#include "storage/run_directory.h"
+
+namespace limn {
+
+enum class RunOutcome {
+  Done,     // every batch of the plan is in a sealed part
+  Stopped,  // what was complete is in sealed parts; a later start goes on
+};
+
+struct ScheduleOptions {
+  double interval_s = 60;    // between two seals
+  std::vector<int> leaders;  // ranks of the groups' leaders
+  std::function<StopRequest()> stop_request;
+  std::function<void(const Progress&)> report;  // called some times a second
+};
+
+// Deals out batches dynamically: a group that is faster gets more. What is computed does not depend
+// on the order in which results arrive. Borrows: all that it is made of.
+class Schedule {
+ public:
+  // Requires: `finished_batches` are those of the run directory.
+  Schedule(
+      const Mailbox& mailbox,
+      BatchSource& source,
+      RunDirectory& run_directory,
+      const DatasetSurvey& survey,
+      std::unordered_set<std::int64_t> finished_batches,
+      ScheduleOptions options);
+
+  // Serves the leaders until every batch is sealed or a stop was asked for. StopRequest::FinishPart
+  // waits for the batches that are being computed; StopRequest::Now does not, and leaves the
+  // leaders without an answer: the caller ends the job. Throws IoError when a part cannot be
+  // written. Threads: one thread, which alone receives LetterTag::ToCoordinator.
+  RunOutcome run();
+
+  // Makes run() seal what is complete and return as for StopRequest::Now. Any thread.
+  void abandon() { abandoned_.store(true); }
+
+  // Batches that this start computed and sealed.
+  std::int64_t num_sealed_batches() const { return num_sealed_batches_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  StopRequest current_request() const;
+  void receive_letters();
+  void hand_out();
+  std::optional<PlannedBatch> next_unfinished();
+  void commit(const BatchResult& result);
+  void count_as_done(const PlannedBatch& planned);
+  void seal();
+  void dismiss_leaders();
+  void report();
+
+  const Mailbox& mailbox_;
+  BatchSource& source_;
+  RunDirectory& run_directory_;
+  std::unordered_set<std::int64_t> finished_batches_;
+  ScheduleOptions options_;
+  std::atomic<bool> abandoned_ = false;
+
+  bool source_is_dry_ = false;
+  bool takes_more_ = true;            // false once a stop was asked for
+  std::vector<int> waiting_leaders_;  // one entry for each batch that a leader asked for
+  std::map<std::int64_t, PlannedBatch> handed_out_;  // by batch id
+  std::map<std::int64_t, std::int64_t>
+      open_perturbations_;  // by index of a sample that is under way
+  OpenPart part_;
+  std::int64_t num_sealed_batches_ = 0;
+
+  Progress progress_;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_seal_ = start_;
+  Clock::time_point last_report_ = start_;
+};
+
+}  // namespace limn

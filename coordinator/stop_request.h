@@ -1,0 +1,12 @@
+// What a person or a cluster may ask of a run.
+#pragma once
+
+namespace limn {
+
+enum class StopRequest {
+  None,
+  FinishPart,  // compute no further batch, seal what is under way, stop
+  Now,         // seal what is complete and leave
+};
+
+}  // namespace limn
