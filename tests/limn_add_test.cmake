@@ -1,9 +1,10 @@
-# limn_add_test(NAME LINKS target ... [RANKS n ...] [TIMEOUT seconds])
+# limn_add_test(NAME LINKS target ... [ATEN] [RANKS n ...] [TIMEOUT seconds])
 #
 # Builds NAME.cpp into a test program. Without RANKS it is one ctest test, NAME. With RANKS it becomes one
-# for each number of ranks, NAME.np2 and so on, run by mpirun under the label `mpi`.
+# for each number of ranks, NAME.np2 and so on, run by mpirun under the label `mpi`. ATEN, for tests that
+# include it, brings compiling from 20 s to 5 s with a precompiled header.
 function(limn_add_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "LINKS;RANKS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "ATEN" "TIMEOUT" "LINKS;RANKS")
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
@@ -13,6 +14,9 @@ function(limn_add_test name)
     LIMN_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     LIMN_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared")
   target_link_libraries(${name} PRIVATE limn_warnings ${arg_LINKS} GTest::gmock)
+  if(arg_ATEN)
+    target_precompile_headers(${name} REUSE_FROM limn_aten_test)
+  endif()
   if(NOT arg_RANKS)
     target_link_libraries(${name} PRIVATE GTest::gtest_main)
     add_test(NAME ${name} COMMAND ${name})

@@ -1,0 +1,113 @@
+// Log-probabilities and deltas of real checkpoints' shapes against transformers in float64.
+// tests/data/golden/README.md says how the answers were made.
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "sharding/process_mesh.h"
+#include "storage/checkpoint.h"
+#include "storage/json_file.h"
+#include "worker/decoder_weights.h"
+#include "worker/model_family.h"
+#include "worker/sweep.h"
+
+namespace limn::test {
+
+namespace {
+
+constexpr double kTolerance = 2e-4;
+
+SuppressionKind kind_of(const std::string& name) {
+  if (name == "log_additive") return SuppressionKind::LogAdditive;
+  if (name == "multiplicative") return SuppressionKind::Multiplicative;
+  if (name == "shifted") return SuppressionKind::Shifted;
+  EXPECT_EQ(name, "shifted_full");
+  return SuppressionKind::ShiftedFull;
+}
+
+BatchPiece piece_of(const nlohmann::json& golden) {
+  BatchPiece piece;
+  piece.tokens = golden["input_ids"].get<std::vector<std::int32_t>>();
+  piece.tokens.pop_back();
+  EXPECT_EQ(piece.fed_length(), golden["sequence_length"].get<std::int64_t>());
+  piece.prompt_length = golden["prompt_length"].get<std::int64_t>();
+  piece.target_ids = golden["target_ids"].get<std::vector<std::int32_t>>();
+  for (const auto& unit : golden["units"]) {
+    piece.perturbations.push_back({unit.get<std::vector<std::int32_t>>()});
+  }
+  return piece;
+}
+
+double largest_difference(const nlohmann::json& expected, const float* got) {
+  double largest = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const double error = std::abs(expected[i].get<double>() - got[i]);
+    largest = std::isnan(error) ? 1e9 : std::max(largest, error);
+  }
+  return largest;
+}
+
+class GoldenTest : public testing::TestWithParam<const char*> {
+ protected:
+  std::filesystem::path folder() const {
+    return std::filesystem::path(LIMN_TEST_DATA) / "golden" / GetParam();
+  }
+
+  std::unique_ptr<Communicator> ranks = world_communicator();
+};
+
+}  // namespace
+
+TEST_P(GoldenTest, GivesTheAnswersOfTransformersInEveryCase) {
+  const nlohmann::json golden = read_json(folder() / "golden.json");
+  const ModelConfig model = load_model_config(folder());
+  if (ranks->size() > model.decoder.num_heads) GTEST_SKIP() << "more ranks than heads";
+  const Checkpoint checkpoint(folder());
+  const DecoderWeights weights = load_decoder_weights(checkpoint, model, *ranks);
+  const Batch batch{0, {piece_of(golden)}};
+  const std::size_t num_targets = golden["target_ids"].size();
+
+  double worst = 0;
+  for (const auto& expected : golden["cases"]) {
+    Suppression suppression;
+    suppression.kind = kind_of(expected["semantics"]);
+    suppression.factor = expected["factor"];
+    if (!expected["kappa"].is_null()) suppression.similarity_threshold = expected["kappa"];
+    SweepEngine engine(model.decoder, weights, suppression);
+    const PieceResult result = engine.run(batch).pieces.at(0);
+    EXPECT_LT(
+        largest_difference(golden["base_log_probs"], result.base_log_prob.data()), kTolerance);
+    for (std::size_t unit = 0; unit < golden["units"].size(); ++unit) {
+      const double error =
+          largest_difference(expected["delta"][unit], result.delta.data() + unit * num_targets);
+      worst = std::max(worst, error);
+      EXPECT_LT(error, kTolerance) << expected["semantics"] << " f = " << expected["factor"]
+                                   << " kappa = " << expected["kappa"] << ", unit " << unit << " ("
+                                   << golden["unit_kinds"][unit] << ")";
+    }
+  }
+  RecordProperty("largest_error", std::to_string(worst));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Llama,
+    GoldenTest,
+    testing::Values(
+        "llama",
+        "llama_llama3",
+        "llama_linear",
+        "llama_yarn",
+        "llama_5_1_bias",
+        "llama_6_3_tied",
+        "llama_8_1_bf16",
+        "llama_5_5"),
+    [](const auto& parameter) { return std::string(parameter.param); });
+
+}  // namespace limn::test

@@ -1,0 +1,289 @@
+// The sweep against a plain decoder in float64, on random models and batches, sharded and whole.
+
+#include "worker/sweep.h"
+
+#include <algorithm>
+#include <random>
+#include <string>
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sharding/process_mesh.h"
+#include "tests/reference_decoder.h"
+
+namespace limn::test {
+
+namespace {
+
+// This rank's slices of whole weights.
+DecoderWeights sharded(
+    const DecoderConfig& config, const ReferenceWeights& whole, Communicator& ranks) {
+  const auto slice_rows = [](const at::Tensor& tensor, std::int64_t begin, std::int64_t end) {
+    return tensor.narrow(0, begin, end - begin).to(at::kFloat).contiguous();
+  };
+  const auto slice_columns = [](const at::Tensor& tensor, std::int64_t begin, std::int64_t end) {
+    return tensor.narrow(1, begin, end - begin).to(at::kFloat).contiguous();
+  };
+  DecoderWeights weights;
+  weights.heads = shard_heads(config.num_heads, config.num_kv_heads, ranks.size(), ranks.rank());
+  const Slice vocabulary = even_slice(config.vocab_size, ranks.size(), ranks.rank());
+  const Slice inner = even_slice(config.inner, ranks.size(), ranks.rank());
+  const std::int64_t d = config.head_dim;
+  const Slice q{weights.heads.query_heads.begin * d, weights.heads.query_heads.end * d};
+  const Slice kv{weights.heads.kv_heads.begin * d, weights.heads.kv_heads.end * d};
+
+  weights.embedding = {
+      slice_rows(whole.embedding, vocabulary.begin, vocabulary.end), vocabulary, &ranks};
+  weights.head = {slice_rows(whole.head, vocabulary.begin, vocabulary.end), vocabulary, &ranks};
+  weights.final_norm = whole.final_norm.to(at::kFloat);
+  for (const ReferenceLayer& layer : whole.layers) {
+    LayerWeights& shard = weights.layers.emplace_back();
+    shard.attention_norm = layer.attention_norm.to(at::kFloat);
+    shard.query_key_value.weight = at::cat(
+        {slice_rows(layer.query, q.begin, q.end),
+         slice_rows(layer.key, kv.begin, kv.end),
+         slice_rows(layer.value, kv.begin, kv.end)});
+    shard.attention_out = {slice_columns(layer.out, q.begin, q.end), {}, &ranks};
+    shard.mlp_norm = layer.mlp_norm.to(at::kFloat);
+    shard.gate_up.weight = at::cat(
+        {slice_rows(layer.gate, inner.begin, inner.end),
+         slice_rows(layer.up, inner.begin, inner.end)});
+    shard.down = {slice_columns(layer.down, inner.begin, inner.end), {}, &ranks};
+  }
+  return weights;
+}
+
+DecoderConfig config_with_heads(std::int64_t heads, std::int64_t kv_heads) {
+  DecoderConfig config;
+  config.vocab_size = 61;
+  config.hidden = 32;
+  config.inner = 45;
+  config.num_layers = 3;
+  config.num_heads = heads;
+  config.num_kv_heads = kv_heads;
+  config.head_dim = 6;
+  config.max_positions = 256;
+  return config;
+}
+
+// A sample of random tokens with random sets of suppressed positions, target positions among them.
+BatchPiece random_piece(
+    std::mt19937& random, std::int64_t prompt_length, int num_targets, int num_perturbations) {
+  const auto below = [&](std::int64_t n) {
+    return std::uniform_int_distribution<std::int32_t>(0, static_cast<std::int32_t>(n) - 1)(random);
+  };
+  BatchPiece piece;
+  piece.sample_index = below(1000);
+  piece.prompt_length = prompt_length;
+  for (std::int64_t i = 0; i < prompt_length; ++i)
+    piece.tokens.push_back(below(61));
+  for (int i = 0; i < num_targets; ++i)
+    piece.target_ids.push_back(below(61));
+  piece.tokens.insert(piece.tokens.end(), piece.target_ids.begin(), piece.target_ids.end() - 1);
+  for (int i = 0; i < num_perturbations; ++i) {
+    Perturbation& perturbation = piece.perturbations.emplace_back();
+    const int size = 1 + below(i % 3 == 0 ? 1 : piece.fed_length());
+    for (int k = 0; k < size; ++k)
+      perturbation.positions.push_back(below(piece.fed_length() + 1));
+    std::ranges::sort(perturbation.positions);
+    const auto repeated = std::ranges::unique(perturbation.positions);
+    perturbation.positions.erase(repeated.begin(), repeated.end());
+  }
+  return piece;
+}
+
+// Longer than two blocks of attention rows, than one row, and everything hidden.
+Batch random_batch(unsigned seed) {
+  std::mt19937 random(seed);
+  Batch batch;
+  batch.id = 7;
+  batch.pieces.push_back(random_piece(random, 150, 5, 6));
+  batch.pieces.push_back(random_piece(random, 1, 1, 2));
+  batch.pieces.push_back(random_piece(random, 20, 3, 8));
+  std::vector<std::int32_t> all;
+  for (std::int32_t i = 0; i < batch.pieces[2].prompt_length; ++i)
+    all.push_back(i);
+  batch.pieces[2].perturbations.push_back({all});
+  return batch;
+}
+
+class SweepTest : public testing::Test {
+ protected:
+  // The largest difference between the sweep and the reference over all values of a batch.
+  double largest_error(
+      const DecoderConfig& config, const Suppression& suppression, const Batch& batch) {
+    const ReferenceWeights whole = random_weights(config, 11);
+    const DecoderWeights weights = sharded(config, whole, *ranks);
+    const BatchResult result = SweepEngine(config, weights, suppression).run(batch);
+    double largest = 0;
+    for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
+      const BatchPiece& piece = batch.pieces[i];
+      const at::Tensor ones = at::ones({piece.fed_length()}, at::kDouble);
+      const at::Tensor base = reference_log_probs(config, whole, piece, suppression.kind, ones);
+      largest = std::max(largest, difference(base, result.pieces[i].base_log_prob, 0));
+      for (std::size_t k = 0; k < piece.perturbations.size(); ++k) {
+        const at::Tensor factors = reference_factors(piece, piece.perturbations[k], suppression);
+        const at::Tensor perturbed =
+            reference_log_probs(config, whole, piece, suppression.kind, factors);
+        largest = std::max(largest, difference(base - perturbed, result.pieces[i].delta, k));
+      }
+    }
+    return largest;
+  }
+
+  // Between `expected` [targets] and the given row of `got` [..., targets].
+  static double difference(
+      const at::Tensor& expected, const std::vector<float>& got, std::size_t row) {
+    double largest = 0;
+    const auto num_targets = static_cast<std::size_t>(expected.numel());
+    for (std::size_t i = 0; i < num_targets; ++i) {
+      const double value = expected[static_cast<std::int64_t>(i)].item<double>();
+      const double error = std::abs(value - got.at(row * num_targets + i));
+      largest =
+          std::isnan(error) ? std::numeric_limits<double>::infinity() : std::max(largest, error);
+    }
+    return largest;
+  }
+
+  std::unique_ptr<Communicator> ranks = world_communicator();
+};
+
+struct NamedSuppression {
+  const char* name;
+  Suppression suppression;
+};
+
+const NamedSuppression kSuppressions[] = {
+    {"hidden", {SuppressionKind::LogAdditive, 0.0}},
+    {"log_additive", {SuppressionKind::LogAdditive, 0.1}},
+    {"amplified", {SuppressionKind::LogAdditive, 3.0}},
+    {"multiplicative", {SuppressionKind::Multiplicative, 0.3}},
+    {"shifted", {SuppressionKind::Shifted, 0.2}},
+    {"shifted to the minimum", {SuppressionKind::Shifted, 0.0}},
+    {"shifted_full", {SuppressionKind::ShiftedFull, 0.4}},
+    {"spared", {SuppressionKind::LogAdditive, 0.0, 0.0, true}},
+};
+
+}  // namespace
+
+TEST_F(SweepTest, EqualsTheReferenceForEverySuppression) {
+  for (const auto& [name, suppression] : kSuppressions) {
+    EXPECT_LT(largest_error(config_with_heads(6, 3), suppression, random_batch(1)), 5e-5) << name;
+  }
+}
+
+TEST_F(SweepTest, EqualsTheReferenceForHeadsThatDoNotDivide) {
+  for (const auto& [heads, kv_heads] : {std::pair{5, 5}, {6, 2}, {7, 1}, {10, 2}, {4, 4}}) {
+    EXPECT_LT(
+        largest_error(
+            config_with_heads(heads, kv_heads), kSuppressions[4].suppression, random_batch(2)),
+        5e-5)
+        << heads << " heads, " << kv_heads << " key/value heads";
+  }
+}
+
+TEST_F(SweepTest, EqualsTheReferenceWithOneLayer) {
+  // The only layer is the first, whose projections are shared, and the last, which is trimmed.
+  DecoderConfig config = config_with_heads(4, 2);
+  config.num_layers = 1;
+  EXPECT_LT(largest_error(config, kSuppressions[0].suppression, random_batch(3)), 5e-5);
+}
+
+TEST_F(SweepTest, DoesNotDependOnThePacking) {
+  const DecoderConfig config = config_with_heads(6, 3);
+  const DecoderWeights weights = sharded(config, random_weights(config, 11), *ranks);
+  for (const auto& [name, suppression] : kSuppressions) {
+    SweepEngine engine(config, weights, suppression);
+    const Batch packed = random_batch(4);
+    const BatchResult together = engine.run(packed);
+    for (std::size_t i = 0; i < packed.pieces.size(); ++i) {
+      const std::size_t num_targets = packed.pieces[i].target_ids.size();
+      for (std::size_t k = 0; k < packed.pieces[i].perturbations.size(); ++k) {
+        BatchPiece alone = packed.pieces[i];
+        alone.perturbations = {packed.pieces[i].perturbations[k]};
+        const BatchResult single = engine.run({0, {alone}});
+        for (std::size_t t = 0; t < num_targets; ++t) {
+          EXPECT_NEAR(
+              single.pieces[0].delta[t], together.pieces[i].delta[k * num_targets + t], 1e-5)
+              << name;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(SweepTest, GivesTheSameBitsInEveryRun) {
+  const DecoderConfig config = config_with_heads(6, 3);
+  const DecoderWeights weights = sharded(config, random_weights(config, 11), *ranks);
+  SweepEngine engine(config, weights, kSuppressions[0].suppression);
+  const BatchResult first = engine.run(random_batch(5));
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(engine.run(random_batch(5)), first);
+}
+
+TEST_F(SweepTest, FactorOneGivesExactlyZero) {
+  const DecoderConfig config = config_with_heads(6, 3);
+  const DecoderWeights weights = sharded(config, random_weights(config, 11), *ranks);
+  for (const auto kind :
+       {SuppressionKind::LogAdditive,
+        SuppressionKind::Multiplicative,
+        SuppressionKind::Shifted,
+        SuppressionKind::ShiftedFull}) {
+    for (const double threshold : {0.0, 0.2}) {
+      SweepEngine engine(config, weights, {kind, 1.0, threshold});
+      for (const PieceResult& piece : engine.run(random_batch(6)).pieces) {
+        EXPECT_THAT(piece.delta, testing::Each(0.0F));
+      }
+    }
+  }
+}
+
+TEST_F(SweepTest, TargetsBeforeTheSuppressedKeyHaveDeltaZero) {
+  const DecoderConfig config = config_with_heads(6, 3);
+  const DecoderWeights weights = sharded(config, random_weights(config, 11), *ranks);
+  SweepEngine engine(config, weights, {SuppressionKind::LogAdditive, 0.0});
+  std::mt19937 random(9);
+  BatchPiece piece = random_piece(random, 10, 4, 0);
+  // The second target's own key: only the third and fourth can see it. The last target's key:
+  // nobody.
+  piece.perturbations = {{{11}}, {{13}}};
+  const std::vector<float> delta = engine.run({0, {piece}}).pieces[0].delta;
+  ASSERT_EQ(delta.size(), 8U);
+  EXPECT_EQ(delta[0], 0.0F);
+  EXPECT_EQ(delta[1], 0.0F);
+  EXPECT_NE(delta[2], 0.0F);
+  EXPECT_NE(delta[3], 0.0F);
+  EXPECT_THAT(std::vector<float>(delta.begin() + 4, delta.end()), testing::Each(0.0F));
+}
+
+TEST_F(SweepTest, EqualPerturbationsShareTheirRows) {
+  std::mt19937 random(10);
+  BatchPiece piece = random_piece(random, 12, 2, 0);
+  piece.perturbations = {{{3}}, {{5, 6}}, {{3}}};
+  std::vector<KeyFactors> factors;
+  for (const Perturbation& perturbation : piece.perturbations) {
+    factors.push_back(key_factors(perturbation, Suppression{}, piece.fed_length(), {}));
+  }
+  const SweepLayout layout = lay_out_sweep({0, {piece}}, {factors});
+  ASSERT_EQ(layout.samples[0].perturbed.size(), 2U);
+  EXPECT_EQ(layout.samples[0].segment_of[0], layout.samples[0].segment_of[2]);
+  // 13 rows are fed; those before the first suppressed key are the base's.
+  EXPECT_EQ(layout.num_rows, 13 + (13 - 3) + (13 - 5));
+  EXPECT_EQ(layout.num_target_rows, 3 * 2);
+}
+
+TEST_F(SweepTest, GivesEveryRankTheSameResult) {
+  const DecoderConfig config = config_with_heads(6, 3);
+  const DecoderWeights weights = sharded(config, random_weights(config, 11), *ranks);
+  SweepEngine engine(config, weights, kSuppressions[0].suppression);
+  for (const PieceResult& piece : engine.run(random_batch(8)).pieces) {
+    const at::Tensor mine = at::tensor(at::ArrayRef<float>(piece.delta));
+    const at::Tensor all = ranks->all_gather(mine);
+    for (int rank = 0; rank < ranks->size(); ++rank)
+      EXPECT_TRUE(at::equal(all[rank], mine));
+  }
+}
+
+}  // namespace limn::test
