@@ -187,9 +187,9 @@ std::string text_of(const fs::path& path) {
 }
 
 bool is_source(const fs::path& path) {
-  static const std::set<std::string> extensions = {
+  static const std::set<std::string> kExtensions = {
       ".h", ".cpp", ".cmake", ".md", ".py", ".sh", ".toml"};
-  return extensions.contains(path.extension()) || path.filename() == "CMakeLists.txt";
+  return kExtensions.contains(path.extension()) || path.filename() == "CMakeLists.txt";
 }
 
 // What is on disk, whether git knows it yet or not.
@@ -262,28 +262,29 @@ std::optional<std::string> objection_to_include(const SourceFile& file, const st
 }
 
 Breaches includes_point_right(const SourceFile& file) {
-  static const std::regex include(R"re(^\s*#\s*include\s*([<"])([^>"]+)[>"])re");
+  static const std::regex kInclude(R"re(^\s*#\s*include\s*([<"])([^>"]+)[>"])re");
   Breaches breaches;
   if (!file.is_cpp()) return breaches;
   for (std::size_t i = 0; i < file.lines.size(); ++i) {
     std::smatch match;
     // The code says whether it is an include at all; it has blanks for the name.
     if (file.code[i].find('#') == std::string::npos) continue;
-    if (!std::regex_search(file.lines[i], match, include)) continue;
+    if (!std::regex_search(file.lines[i], match, kInclude)) continue;
     const bool is_quoted = match[1] == "\"";
     const std::string target = match[2];
-    if (const auto objection = objection_to_include(file, target))
+    if (const auto objection = objection_to_include(file, target)) {
       breaches.push_back({file.path, i + 1, *objection});
-    else if (is_quoted && target.find('/') == std::string::npos)
+    } else if (is_quoted && target.find('/') == std::string::npos) {
       breaches.push_back({file.path, i + 1, "includes without the path from the root: " + target});
+    }
   }
   return breaches;
 }
 
 Breaches hdf5_stays_in_storage(const SourceFile& file) {
-  static const std::regex name(R"(\b(hid_t|herr_t|hsize_t|H5[A-Z]\w*)\b|<(hdf5|H5\w+)\.h>)");
+  static const std::regex kName(R"(\b(hid_t|herr_t|hsize_t|H5[A-Z]\w*)\b|<(hdf5|H5\w+)\.h>)");
   if (!file.is_cpp() || file.folder() == "storage" || file.folder() == "tests") return {};
-  return lines_with(name, file.code, file, "names HDF5 outside storage");
+  return lines_with(kName, file.code, file, "names HDF5 outside storage");
 }
 
 // MPI begins and ends in launch: a file whose leading comment says so may name what that takes.
@@ -297,23 +298,23 @@ bool begins_and_ends_mpi(const SourceFile& file) {
 }
 
 Breaches mpi_and_nccl_stay_in_sharding(const SourceFile& file) {
-  static const std::regex name(R"(\b(MPI_\w+|nccl[A-Z]\w*)\b|<(mpi|nccl)\.h>)");
-  static const std::regex beginning_and_end(
+  static const std::regex kName(R"(\b(MPI_\w+|nccl[A-Z]\w*)\b|<(mpi|nccl)\.h>)");
+  static const std::regex kBeginningAndEnd(
       R"(\bMPI_(Init|Init_thread|Initialized|Query_thread|Finalize|Finalized|Abort|COMM_WORLD|)"
       R"(SUCCESS|THREAD_[A-Z]+)\b|<mpi\.h>)");
   if (!file.is_cpp() || file.folder() == "sharding" || file.folder() == "tests") return {};
   std::vector<std::string> code = file.code;
   if (begins_and_ends_mpi(file)) {
     for (std::string& line : code)
-      line = std::regex_replace(line, beginning_and_end, "");
+      line = std::regex_replace(line, kBeginningAndEnd, "");
   }
-  return lines_with(name, code, file, "names MPI or NCCL outside sharding");
+  return lines_with(kName, code, file, "names MPI or NCCL outside sharding");
 }
 
 Breaches headers_use_no_namespace(const SourceFile& file) {
-  static const std::regex directive(R"(\busing\s+namespace\b)");
+  static const std::regex kDirective(R"(\busing\s+namespace\b)");
   if (!file.is_header()) return {};
-  return lines_with(directive, file.code, file, "`using namespace` in a header");
+  return lines_with(kDirective, file.code, file, "`using namespace` in a header");
 }
 
 Breaches headers_say_what_they_are(const SourceFile& file) {
@@ -327,14 +328,14 @@ Breaches headers_say_what_they_are(const SourceFile& file) {
 }
 
 Breaches names_mean_something(const SourceFile& file) {
-  static const std::regex empty_file_name("(^|_)(utils?|helpers?|common|manager)(_|$)");
-  static const std::regex empty_type_name(
+  static const std::regex kEmptyFileName("(^|_)(utils?|helpers?|common|manager)(_|$)");
+  static const std::regex kEmptyTypeName(
       R"(\b(class|struct|enum|union|namespace|concept)\s+(class\s+)?\w*)"
       R"(((Util|Helper)s?|Common|Manager)(?![a-z]))");
   Breaches breaches;
   if (file.is_cpp())
-    breaches = lines_with(empty_type_name, file.code, file, "a type named for being useful");
-  if (std::regex_search(file.stem(), empty_file_name))
+    breaches = lines_with(kEmptyTypeName, file.code, file, "a type named for being useful");
+  if (std::regex_search(file.stem(), kEmptyFileName))
     breaches.push_back({file.path, 0, "a file named for being useful"});
   return breaches;
 }
@@ -342,33 +343,34 @@ Breaches names_mean_something(const SourceFile& file) {
 Breaches only_launch_ends_the_program(const SourceFile& file) {
   // A call, not a method of that name or its declaration: no object, class or type stands before
   // it.
-  static const std::string before = R"((^|[^\w.>:\s]|\b(return|else|do))\s*((std)?::)?)";
-  static const std::regex end(before + R"((exit|_Exit|quick_exit|abort)\s*\()");
-  static const std::regex immediate_end(before + R"(_exit\s*\()");
+  static const std::string kBefore = R"((^|[^\w.>:\s]|\b(return|else|do))\s*((std)?::)?)";
+  static const std::regex kEnd(kBefore + R"((exit|_Exit|quick_exit|abort)\s*\()");
+  static const std::regex kImmediateEnd(kBefore + R"(_exit\s*\()");
   if (!file.is_cpp() || file.folder() == "launch") return {};
   const std::string what = "ends the program; throw, and let main do that";
-  Breaches breaches = lines_with(end, file.code, file, what);
+  Breaches breaches = lines_with(kEnd, file.code, file, what);
   // The child of a fork in a test may not return into GoogleTest.
-  if (file.folder() != "tests")
+  if (file.folder() != "tests") {
     std::ranges::copy(
-        lines_with(immediate_end, file.code, file, what), std::back_inserter(breaches));
+        lines_with(kImmediateEnd, file.code, file, what), std::back_inserter(breaches));
+  }
   return breaches;
 }
 
 Breaches nothing_is_left_to_do(const SourceFile& file) {
-  static const std::regex mark(R"(\b(TODO|FIXME)\b)");
-  return lines_with(mark, file.comments, file, "do it, or say what the limit is");
+  static const std::regex kMark(R"(\b(TODO|FIXME)\b)");
+  return lines_with(kMark, file.comments, file, "do it, or say what the limit is");
 }
 
 Breaches sources_are_ascii(const SourceFile& file) {
-  static const std::regex beyond_ascii("[^\\x01-\\x7f]");
+  static const std::regex kBeyondAscii("[^\\x01-\\x7f]");
   if (file.is_document()) return {};
-  return lines_with(beyond_ascii, file.lines, file, "not ASCII; literals can say \\u00e9");
+  return lines_with(kBeyondAscii, file.lines, file, "not ASCII; literals can say \\u00e9");
 }
 
 Breaches nothing_names_a_workplace(const SourceFile& file) {
-  static const std::regex name(R"((^|[^\w.])/(work|root|home)/|\b[Ii]ssue #?[0-9])");
-  return lines_with(name, file.lines, file, "names a machine's folder or an issue");
+  static const std::regex kName(R"((^|[^\w.])/(work|root|home)/|\b[Ii]ssue #?[0-9])");
+  return lines_with(kName, file.lines, file, "names a machine's folder or an issue");
 }
 
 struct NamedRule {
@@ -445,7 +447,7 @@ TEST(StyleTest, TestsAreKnownToCtest) {
 // What git tracks; a build folder or an editor's files do not count.
 std::vector<std::string> tracked_paths() {
   const std::string command = "git -C '" LIMN_SOURCE_DIR "' ls-files";
-  FILE* pipe = popen(command.c_str(), "r");
+  FILE* pipe = popen(command.c_str(), "r");  // NOLINT(bugprone-command-processor): a constant
   if (pipe == nullptr) throw std::runtime_error("cannot start git");
   std::string output;
   std::array<char, 4096> block{};
@@ -463,9 +465,10 @@ TEST(StyleTest, TheRootHoldsNothingElse) {
 TEST(StyleTest, TheCheckoutIsReallyRead) {
   const std::vector<SourceFile> files = read_checkout();
   for (const char* path :
-       {"storage/error.h", "tests/style_test.cpp", "launch/setup.sh", "README.md"})
+       {"storage/error.h", "tests/style_test.cpp", "launch/setup.sh", "README.md"}) {
     EXPECT_TRUE(std::ranges::any_of(files, [&](const SourceFile& f) { return f.path == path; }))
         << path;
+  }
 }
 
 // ---- The rules over texts that break them, or look as if they did ----
