@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <sstream>
+#include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
@@ -28,7 +28,8 @@ std::string read_text(const std::filesystem::path& path) {
   // A directory can be opened, but not read; an empty file can be read, but has nothing to insert.
   const bool is_empty = file.peek() == std::ifstream::traits_type::eof();
   if (!file.is_open() || file.bad())
-    throw IoError(fmt::format("{}: cannot read the job file: {}", path.string(), strerror(errno)));
+    throw IoError(fmt::format(
+        "{}: cannot read the job file: {}", path.string(), std::generic_category().message(errno)));
   if (!is_empty) text << file.rdbuf();
   return text.str();
 }

@@ -9,13 +9,13 @@ enum class ColorDepth { None, Palette256, TrueColor };
 
 struct Terminal {
   bool is_terminal = false;
-  ColorDepth colors = ColorDepth::Palette256;  // what it shows if it is asked to, terminal or not
-  bool wants_colors = false;                   // a terminal, and nobody set NO_COLOR or TERM=dumb
+  // What to colour with, if colours are wanted: TrueColor if COLORTERM says so.
+  ColorDepth depth = ColorDepth::Palette256;
+  bool wants_colors = false;  // a terminal that is not dumb, and NO_COLOR is not set
   std::int64_t columns = 80;
 };
 
-// Describes where the file descriptor (1: output, 2: errors) leads, from the descriptor and from
-// COLORTERM, NO_COLOR, TERM and COLUMNS.
+// Describes where a file descriptor (1: output, 2: errors) leads.
 Terminal describe_terminal(int descriptor);
 
 }  // namespace limn
