@@ -22,6 +22,8 @@ struct Suppression {
   double similarity_threshold =
       0.0;                         // 0: off; else keys this similar to the unit are suppressed, too
   bool spare_first_token = false;  // position 0 is never suppressed
+
+  bool operator==(const Suppression&) const = default;
 };
 
 enum class UnitKind { Token, Word, Sentence, Given };
@@ -30,12 +32,16 @@ struct ModelOptions {
   std::filesystem::path path;
   std::string dtype = "auto";
   std::string compute = "auto";
+
+  bool operator==(const ModelOptions&) const = default;
 };
 
 struct DataOptions {
   std::filesystem::path path;
   std::string format = "jsonl";
   std::int64_t limit = 0;  // 0: all
+
+  bool operator==(const DataOptions&) const = default;
 };
 
 struct ExplainOptions {
@@ -43,20 +49,28 @@ struct ExplainOptions {
   UnitKind units = UnitKind::Sentence;
   std::string target = "given";
   std::int64_t max_new_tokens = 32;
+
+  bool operator==(const ExplainOptions&) const = default;
 };
 
 struct ParallelOptions {
   int tensor_parallel = 1;
   std::int64_t batch_tokens = 16384;  // rows of one sweep
   std::string device = "auto";
+
+  bool operator==(const ParallelOptions&) const = default;
 };
 
 struct CheckpointOptions {
   double interval_s = 60;
+
+  bool operator==(const CheckpointOptions&) const = default;
 };
 
 struct OutputOptions {
   std::filesystem::path path;
+
+  bool operator==(const OutputOptions&) const = default;
 };
 
 struct Job {
@@ -66,6 +80,8 @@ struct Job {
   ParallelOptions parallel;
   CheckpointOptions checkpoint;
   OutputOptions output;
+
+  bool operator==(const Job&) const = default;
 };
 
 }  // namespace limn

@@ -1,0 +1,254 @@
+#include "launch/command_line.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "launch/help_text.h"
+#include "launch/job_keys.h"
+#include "launch/version.h"
+#include "launch/visible_text.h"
+#include "storage/error.h"
+#include "storage/nearest_name.h"
+
+namespace limn {
+
+namespace {
+
+// In the order of LogLevel's and ColorChoice's enumerators.
+constexpr std::array<std::string_view, 5> kLogLevels = {"trace", "debug", "info", "warn", "error"};
+constexpr std::array<std::string_view, 3> kColorChoices = {"auto", "always", "never"};
+
+constexpr std::int64_t kFewestColumns = 40;
+
+// `command` is "limn run" or "limn"; the parts of a message are where, what is wrong, value.
+UsageError usage_error(
+    std::string_view command, std::string_view what_is_wrong, std::string_view value) {
+  return UsageError(
+      fmt::format("{0}: {1}; see {0} --help: {2}", command, what_is_wrong, visible_line(value)));
+}
+
+UsageError usage_error(std::string_view command, std::string_view what_is_wrong) {
+  return UsageError(fmt::format("{0}: {1}; see {0} --help", command, what_is_wrong));
+}
+
+// One command of the program, or the program itself: which flags it has and what was written after
+// it. Every flag but --help and --version takes a value.
+class CommandParser {
+ public:
+  // Borrows: `app`.
+  CommandParser(CLI::App& app, std::string name) : app_(app), name_(std::move(name)) {
+    app_.set_help_flag();
+    app_.add_flag("-h,--help");
+    app_.add_flag("--version");
+    app_.allow_extras();
+    flags_ = {"--help", "--version"};
+  }
+
+  // An argument that is no flag.
+  void add_argument(const std::string& name) { app_.add_option(name); }
+
+  void add_flag(const std::string& flag) {
+    app_.add_option(flag)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    flags_.push_back(flag);
+  }
+
+  const std::string& name() const { return name_; }
+
+  bool was_given() const { return app_.parsed(); }
+
+  bool has(const std::string& option) const { return app_.count(option) > 0; }
+
+  // All values that the flag was given, in their order.
+  const std::vector<std::string>& values(const std::string& flag) const {
+    return app_.get_option(flag)->results();
+  }
+
+  // Of a flag that was given several times the last value counts.
+  std::optional<std::string> value(const std::string& flag) const {
+    if (!has(flag)) return std::nullopt;
+    return values(flag).back();
+  }
+
+  // The value of a flag that takes one of `words`, as its index.
+  template <std::size_t N>
+  std::optional<std::size_t> word(
+      const std::string& flag, const std::array<std::string_view, N>& words) const {
+    const std::optional<std::string> written = value(flag);
+    if (!written) return std::nullopt;
+    const auto found = std::find(words.begin(), words.end(), *written);
+    if (found == words.end())
+      throw usage_error(
+          name_, fmt::format("{} must be one of {}", flag, fmt::join(words, ", ")), *written);
+    return found - words.begin();
+  }
+
+  // The first argument that nothing asked for.
+  std::optional<std::string> surplus_argument() const {
+    const std::vector<std::string> surplus = app_.remaining();
+    if (surplus.empty()) return std::nullopt;
+    return surplus.front();
+  }
+
+  // Throws UsageError for the first one.
+  void refuse_unknown_flags() const {
+    for (const std::string& word : app_.remaining())
+      if (word.starts_with('-')) throw unknown_flag(word);
+  }
+
+  // The one argument. Throws UsageError unless it is there, alone and without unknown flags.
+  const std::string& sole_argument(const std::string& name, std::string_view what) const {
+    refuse_unknown_flags();
+    if (!has(name)) throw usage_error(name_, fmt::format("{} expected", what));
+    if (const auto surplus = surplus_argument())
+      throw usage_error(name_, fmt::format("only {} expected", what), *surplus);
+    return values(name).front();
+  }
+
+ private:
+  UsageError unknown_flag(std::string_view written) const {
+    const std::string_view flag = written.substr(0, written.find('='));
+    const std::vector<std::string_view> candidates(flags_.begin(), flags_.end());
+    std::optional<std::string> intended;
+    if (const auto nearest = nearest_name(flag, candidates)) intended = *nearest;
+    if (!intended) intended = flag_of_intended_key(flag);
+    if (!intended) return usage_error(name_, "unknown flag", flag);
+    return usage_error(name_, fmt::format("unknown flag, did you mean {}", *intended), flag);
+  }
+
+  // --parallel.batch_tokens for --batch_tokens, if this command has flags for keys.
+  std::optional<std::string> flag_of_intended_key(std::string_view flag) const {
+    const std::size_t name_begin = std::min(flag.find_first_not_of('-'), flag.size());
+    const std::optional<std::string_view> key = intended_key(flag.substr(name_begin));
+    if (!key) return std::nullopt;
+    std::string intended = fmt::format("--{}", *key);
+    if (std::find(flags_.begin(), flags_.end(), intended) == flags_.end()) return std::nullopt;
+    return intended;
+  }
+
+  CLI::App& app_;
+  std::string name_;
+  std::vector<std::string> flags_;
+};
+
+// The two commands and the program itself, with all their flags.
+struct ProgramParser {
+  ProgramParser() {
+    app.require_subcommand(0, 1);
+    for (const JobKey& key : job_keys())
+      run.add_flag(fmt::format("--{}", key.name));
+    run.add_flag("--log-level");
+    run.add_flag("--log-file");
+    run.add_argument("JOB");
+
+    show.add_flag("--sample");
+    show.add_flag("--color");
+    show.add_flag("--width");
+    show.add_argument("RUN_DIR");
+  }
+
+  CLI::App app;
+  CommandParser program{app, "limn"};
+  CommandParser run{*app.add_subcommand("run"), "limn run"};
+  CommandParser show{*app.add_subcommand("show"), "limn show"};
+};
+
+LogOptions log_options(const CommandParser& run) {
+  LogOptions options;
+  if (const auto level = run.word("--log-level", kLogLevels))
+    options.level = static_cast<LogLevel>(*level);
+  if (const auto file = run.value("--log-file")) options.file = *file;
+  return options;
+}
+
+RunCommand run_command(const CommandParser& run) {
+  RunCommand command;
+  command.job_path = run.sole_argument("JOB", "a job file");
+  for (const JobKey& key : job_keys())
+    if (const auto value = run.value(fmt::format("--{}", key.name)))
+      command.overrides.push_back({.key = std::string(key.name), .value = *value});
+  command.log = log_options(run);
+  return command;
+}
+
+std::optional<std::int64_t> columns(const CommandParser& show) {
+  const std::optional<std::string> written = show.value("--width");
+  if (!written) return std::nullopt;
+  std::int64_t columns = 0;
+  const char* const end = written->data() + written->size();
+  const auto [stopped_at, error] = std::from_chars(written->data(), end, columns);
+  if (error != std::errc() || stopped_at != end || columns < kFewestColumns)
+    throw usage_error(
+        show.name(),
+        fmt::format("--width must be a whole number of at least {}", kFewestColumns),
+        *written);
+  return columns;
+}
+
+ShowCommand show_command(const CommandParser& show) {
+  ShowCommand command;
+  command.options.path = show.sole_argument("RUN_DIR", "a run directory or a relevance file");
+  command.options.sample_ids = show.values("--sample");
+  if (const auto choice = show.word("--color", kColorChoices))
+    command.options.color = static_cast<ColorChoice>(*choice);
+  command.options.columns = columns(show);
+  return command;
+}
+
+// What is wrong with a line that does not begin with a command.
+UsageError no_command(const CommandParser& program) {
+  constexpr std::array<std::string_view, 2> kCommands = {"run", "show"};
+  const std::optional<std::string> written = program.surplus_argument();
+  if (!written) return usage_error(program.name(), "a command expected, run or show");
+  const std::optional<std::string_view> nearest = nearest_name(*written, kCommands);
+  return usage_error(
+      program.name(),
+      nearest ? fmt::format("unknown command, did you mean {}", *nearest)
+              : "unknown command, expected run or show",
+      *written);
+}
+
+// The one thing that CLI11 itself refuses here; it puts the flag first.
+UsageError missing_value(const CommandParser& command, const CLI::ArgumentMismatch& mismatch) {
+  const std::string_view text = mismatch.what();
+  return usage_error(
+      command.name(), fmt::format("{} needs a value", text.substr(0, text.find(':'))));
+}
+
+Command understood(const ProgramParser& parser) {
+  const auto& [app, program, run, show] = parser;
+  if (run.has("--help")) return HelpRequest{run_help()};
+  if (show.has("--help")) return HelpRequest{show_help()};
+  if (program.has("--help")) return HelpRequest{program_help()};
+  for (const CommandParser* command : {&program, &run, &show})
+    if (command->has("--version"))
+      return VersionRequest{fmt::format("limn {}\n", software_version())};
+
+  program.refuse_unknown_flags();
+  if (program.surplus_argument()) throw no_command(program);
+  if (run.was_given()) return run_command(run);
+  if (show.was_given()) return show_command(show);
+  throw no_command(program);
+}
+
+}  // namespace
+
+Command parse_command_line(int argc, const char* const* argv) {
+  ProgramParser parser;
+  try {
+    parser.app.parse(argc, argv);
+  } catch (const CLI::ArgumentMismatch& mismatch) {
+    throw missing_value(parser.run.was_given() ? parser.run : parser.show, mismatch);
+  }
+  return understood(parser);
+}
+
+}  // namespace limn

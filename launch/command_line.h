@@ -1,0 +1,42 @@
+// The command line of `limn`.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "launch/job_file.h"
+#include "launch/logging.h"
+#include "launch/show_command.h"
+
+namespace limn {
+
+// limn run JOB.toml [--KEY VALUE]...
+struct RunCommand {
+  std::filesystem::path job_path;
+  std::vector<JobOverride> overrides;  // in the order of job_keys(); their values are not checked
+  LogOptions log;
+};
+
+// limn show RUN_DIR|FILE
+struct ShowCommand {
+  ShowOptions options;
+};
+
+struct HelpRequest {
+  std::string text;
+};
+
+struct VersionRequest {
+  std::string text;
+};
+
+using Command = std::variant<RunCommand, ShowCommand, HelpRequest, VersionRequest>;
+
+// Understands the arguments of main(). Prints nothing and reads nothing else.
+// Throws UsageError: one line that says what is wrong, with the nearest known name, and where help
+// is found.
+Command parse_command_line(int argc, const char* const* argv);
+
+}  // namespace limn

@@ -1,0 +1,125 @@
+#include "launch/help_text.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "launch/job_keys.h"
+
+namespace limn {
+
+namespace {
+
+constexpr std::string_view kProgramHelp =
+    R"(limn explains what a large language model said: for every unit of an input it
+measures how much the log-probability of the target falls when the model's
+attention to that unit is suppressed.
+
+Usage:
+  limn run JOB.toml [--KEY VALUE]...   explain a dataset
+  limn show RUN_DIR|FILE               look at what was computed
+  limn --version                       print the version
+
+`limn run --help` and `limn show --help` tell more.
+)";
+
+constexpr std::string_view kRunHelp =
+    R"(Explains a dataset as the job file says and writes RUN_DIR/relevance.h5.
+
+Usage:
+  limn run JOB.toml [--KEY VALUE]...
+  mpirun -n RANKS limn run JOB.toml [--KEY VALUE]...
+
+A run that was stopped or killed is continued by the same command. SIGUSR1, or a
+file `stop` in the run directory, ends it after the current part; SIGTERM and
+Ctrl-C end it at once. What was computed by then is kept.
+
+Flags:
+  --log-level LEVEL   trace, debug, info (default), warn or error
+  --log-file PATH     append the log to this file, too
+  --version           print the version
+  -h, --help          print this text
+
+Exit codes: 0 done, 64 wrong command line, 65 bad data or checkpoint,
+70 internal error, 74 input or output failed, 75 stopped, 78 bad job file.
+
+Keys of the job file, which is TOML. Each is also a flag, and then wins over the
+file. Relative paths start from the current directory.
+)";
+
+constexpr std::string_view kShowHelp =
+    R"(Shows the samples of a finished run, every unit shaded by its relevance, summed
+over the target's tokens. Without colours a table of the units follows the text.
+
+Usage:
+  limn show RUN_DIR|FILE [--sample ID]... [--color WHEN] [--width COLUMNS]
+
+Flags:
+  --sample ID       show only this sample; may be given several times
+  --color WHEN      always, never or auto (default): on a terminal, unless
+                    NO_COLOR is set
+  --width COLUMNS   columns to use, at least 40 (default: the terminal's)
+  --version         print the version
+  -h, --help        print this text
+)";
+
+// `text` in lines of at most 80 columns, each after `indent` spaces.
+std::string paragraph(std::string_view text, std::size_t indent) {
+  constexpr std::size_t kColumns = 80;
+  std::string lines;
+  std::string line;
+  const auto end_line = [&] { lines += fmt::format("{:{}}{}\n", "", indent, line); };
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    if (!line.empty() && indent + line.size() + 1 + word.size() > kColumns) {
+      end_line();
+      line.clear();
+    }
+    if (!line.empty()) line += ' ';
+    line += word;
+  }
+  end_line();
+  return lines;
+}
+
+// Whether the placeholder leaves anything to be said about the values.
+bool has_more_to_say(const KeyRule& rule) {
+  if (const auto* word = std::get_if<WordRule>(&rule)) return word->words.size() > 1;
+  return std::holds_alternative<NumberRule>(rule) || std::holds_alternative<IntegerRule>(rule);
+}
+
+std::string key_help(const JobKey& key) {
+  const std::string fallback =
+      is_required(key) ? "required" : fmt::format("default: {}", value_text(key.get(Job{})));
+  std::string text = fmt::format("  --{} {}  [{}]\n", key.name, placeholder(key.rule), fallback);
+  text += paragraph(key.meaning, 6);
+  if (has_more_to_say(key.rule)) text += paragraph(expectation(key.rule), 6);
+  return text;
+}
+
+}  // namespace
+
+std::string program_help() {
+  return std::string(kProgramHelp);
+}
+
+std::string run_help() {
+  std::string text(kRunHelp);
+  std::string_view table;
+  for (const JobKey& key : job_keys()) {
+    if (table_of(key.name) != table) {
+      table = table_of(key.name);
+      text += fmt::format("\n[{}]\n", table);
+    }
+    text += key_help(key);
+  }
+  return text;
+}
+
+std::string show_help() {
+  return std::string(kShowHelp);
+}
+
+}  // namespace limn

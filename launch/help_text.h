@@ -1,0 +1,12 @@
+// What `--help` prints, at most 80 columns wide.
+#pragma once
+
+#include <string>
+
+namespace limn {
+
+std::string program_help();  // limn --help
+std::string run_help();      // limn run --help: with every key of the job file
+std::string show_help();     // limn show --help
+
+}  // namespace limn

@@ -1,0 +1,241 @@
+#include "launch/job_file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <sstream>
+#include <system_error>
+#include <vector>
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include "launch/job_keys.h"
+#include "launch/visible_text.h"
+#include "storage/error.h"
+#include "storage/nearest_name.h"
+
+namespace limn {
+
+namespace {
+
+std::string read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  // A directory can be opened, but not read; an empty file can be read, but has nothing to insert.
+  const bool is_empty = file.peek() == std::ifstream::traits_type::eof();
+  if (!file.is_open() || file.bad())
+    throw IoError(fmt::format(
+        "{}: cannot read the job file: {}", path.string(), std::generic_category().message(errno)));
+  if (!is_empty) text << file.rdbuf();
+  return text.str();
+}
+
+bool is_table(std::string_view name) {
+  return std::any_of(job_keys().begin(), job_keys().end(), [&](const JobKey& key) {
+    return table_of(key.name) == name;
+  });
+}
+
+std::optional<std::string_view> intended_table(std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const JobKey& key : job_keys())
+    names.push_back(table_of(key.name));
+  return nearest_name(name, names);
+}
+
+std::string toml_text(const toml::node& node) {
+  std::ostringstream text;
+  node.visit([&](const auto& typed) { text << typed; });
+  return text.str();
+}
+
+// A string without its quotes, all else as TOML.
+std::string text_of(const toml::node& node) {
+  const auto* text = node.as_string();
+  return visible_line(text ? text->get() : toml_text(node));
+}
+
+// Nothing when a node is a date, an array or a table, which no key wants.
+std::optional<JobValue> value_of(const toml::node& node) {
+  if (const auto* is_on = node.as_boolean()) return is_on->get();
+  if (const auto* whole = node.as_integer()) return whole->get();
+  if (const auto* number = node.as_floating_point()) return number->get();
+  if (const auto* text = node.as_string()) return text->get();
+  return std::nullopt;
+}
+
+// Makes a job of a parsed file and of flags, and collects what is wrong with them.
+class JobReader {
+ public:
+  explicit JobReader(std::string_view where) : where_(where) {}
+
+  void read(const toml::table& file) {
+    for (const auto& [key, node] : file)
+      read_table(key, node);
+    // TOML's tables are sorted by name; a person reads from top to bottom.
+    std::stable_sort(
+        mistakes_.begin(), mistakes_.end(), [](const Mistake& left, const Mistake& right) {
+          return left.line < right.line;
+        });
+  }
+
+  void read(const JobOverride& flag) {
+    const JobKey* key = find_job_key(flag.key);
+    check(key != nullptr, "a flag for a key that there is not: {}", flag.key);
+    missing_.erase(std::remove(missing_.begin(), missing_.end(), key), missing_.end());
+    const std::optional<JobValue> value = value_of_text(key->rule, flag.value);
+    std::optional<std::string> wrong =
+        value ? objection(key->rule, *value) : fmt::format("must be {}", expectation(key->rule));
+    if (wrong)
+      add_mistake(fmt::format("--{} {}: {}", key->name, *wrong, visible_line(flag.value)));
+    else
+      key->set(job_, *value);
+  }
+
+  // Throws JobError when there was any mistake or a key is missing.
+  Job finish() {
+    for (const JobKey* key : missing_)
+      add_mistake(fmt::format(
+          "{}: {} is missing; set it in [{}] or with --{}",
+          where_,
+          key->name,
+          table_of(key->name),
+          key->name));
+    if (mistakes_.empty()) return job_;
+    std::vector<std::string> lines;
+    for (const Mistake& mistake : mistakes_)
+      lines.push_back(mistake.text);
+    throw JobError(fmt::format("{}", fmt::join(lines, "\n")));
+  }
+
+ private:
+  struct Mistake {
+    std::int64_t line = 0;  // 0: not in the file
+    std::string text;
+  };
+
+  static std::vector<const JobKey*> required_keys() {
+    std::vector<const JobKey*> keys;
+    for (const JobKey& key : job_keys())
+      if (is_required(key)) keys.push_back(&key);
+    return keys;
+  }
+
+  void add_mistake(std::string text) { mistakes_.push_back({.line = 0, .text = std::move(text)}); }
+
+  void add_mistake(const toml::source_region& source, std::string_view text) {
+    const std::int64_t line = source.begin.line;
+    mistakes_.push_back({.line = line, .text = fmt::format("{}:{}: {}", where_, line, text)});
+  }
+
+  void read_table(const toml::key& name, const toml::node& node) {
+    if (!is_table(name.str())) return refuse_unknown_name(name, node);
+    const toml::table* table = node.as_table();
+    if (!table) {
+      return add_mistake(
+          name.source(),
+          fmt::format("{} must be a table, [{}]: {}", name.str(), name.str(), text_of(node)));
+    }
+    for (const auto& [key, value] : *table)
+      read_key(fmt::format("{}.{}", name.str(), key.str()), key, value);
+  }
+
+  void read_key(std::string_view name, const toml::key& written, const toml::node& node) {
+    const JobKey* key = find_job_key(name);
+    if (!key) return refuse_unknown_key(name, written);
+    missing_.erase(std::remove(missing_.begin(), missing_.end(), key), missing_.end());
+    const std::optional<JobValue> value = value_of(node);
+    const std::optional<std::string> wrong =
+        value ? objection(key->rule, *value) : fmt::format("must be {}", expectation(key->rule));
+    if (wrong)
+      add_mistake(written.source(), fmt::format("{} {}: {}", name, *wrong, text_of(node)));
+    else
+      key->set(job_, *value);
+  }
+
+  void refuse_unknown_name(const toml::key& name, const toml::node& node) {
+    if (!node.is_table()) return refuse_unknown_key(name.str(), name);
+    const std::string written = visible_line(name.str());
+    const std::optional<std::string_view> intended = intended_table(name.str());
+    add_mistake(
+        name.source(),
+        intended ? fmt::format("unknown table, did you mean [{}]: [{}]", *intended, written)
+                 : fmt::format("unknown table: [{}]", written));
+  }
+
+  void refuse_unknown_key(std::string_view name, const toml::key& key) {
+    const std::string written = visible_line(name);
+    const std::optional<std::string_view> intended = intended_key(name);
+    add_mistake(
+        key.source(),
+        intended ? fmt::format("unknown key, did you mean {}: {}", *intended, written)
+                 : fmt::format("unknown key: {}", written));
+  }
+
+  std::string where_;
+  Job job_;
+  std::vector<const JobKey*> missing_ = required_keys();
+  std::vector<Mistake> mistakes_;
+};
+
+toml::table parse_toml(std::string_view toml, std::string_view where) {
+  try {
+    return toml::parse(toml, where);
+  } catch (const toml::parse_error& error) {
+    const toml::source_position& at = error.source().begin;
+    throw JobError(fmt::format(
+        "{}:{}:{}: not TOML: {}", where, at.line, at.column, visible_line(error.description())));
+  }
+}
+
+std::string toml_text(const JobValue& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  if (!text) return value_text(value);
+  // Always in "quotes", and on one line.
+  const toml::value<std::string> string(*text);
+  std::ostringstream quoted;
+  quoted << toml::toml_formatter(string, toml::format_flags::none);
+  return quoted.str();
+}
+
+}  // namespace
+
+Job read_job(const std::filesystem::path& path, std::span<const JobOverride> overrides) {
+  return parse_job(read_text(path), path.string(), overrides);
+}
+
+Job parse_job(
+    std::string_view toml, std::string_view where, std::span<const JobOverride> overrides) {
+  JobReader reader(where);
+  reader.read(parse_toml(toml, where));
+  for (const JobOverride& flag : overrides)
+    reader.read(flag);
+  return reader.finish();
+}
+
+std::string to_toml(const Job& job) {
+  std::string toml;
+  std::string_view table;
+  for (const JobKey& key : job_keys()) {
+    if (table_of(key.name) != table) {
+      table = table_of(key.name);
+      toml += fmt::format("[{}]\n", table);
+    }
+    toml += fmt::format("{} = {}\n", key_in_table(key.name), toml_text(key.get(job)));
+  }
+  return toml;
+}
+
+std::map<std::string, std::string> value_fingerprint(const Job& job) {
+  std::map<std::string, std::string> fingerprint;
+  for (const JobKey& key : job_keys())
+    if (key.effect == KeyEffect::AltersValues)
+      fingerprint.emplace(key.name, value_text(key.get(job)));
+  return fingerprint;
+}
+
+}  // namespace limn

@@ -1,0 +1,442 @@
+#include "launch/job_keys.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <iterator>
+#include <system_error>
+#include <type_traits>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "storage/error.h"
+#include "storage/nearest_name.h"
+
+namespace limn {
+
+namespace {
+
+// The words of an enumeration, in the order of its enumerators.
+template <typename Enum>
+constexpr std::array<std::string_view, 0> kWordsOf = {};
+template <>
+constexpr std::array<std::string_view, 4> kWordsOf<SuppressionKind> = {
+    "log_additive", "multiplicative", "shifted", "shifted_full"};
+template <>
+constexpr std::array<std::string_view, 4> kWordsOf<UnitKind> = {
+    "token", "word", "sentence", "given"};
+
+constexpr std::array<std::string_view, 3> kLaterUnits = {"paragraph", "delimiter", "grid:"};
+constexpr std::array<std::string_view, 2> kDtypes = {"auto", "float32"};
+constexpr std::array<std::string_view, 2> kLaterDtypes = {"bfloat16", "float16"};
+constexpr std::array<std::string_view, 2> kComputes = {"auto", "float32"};
+constexpr std::array<std::string_view, 3> kLaterComputes = {
+    "bfloat16", "bfloat16_delta", "int8_delta"};
+constexpr std::array<std::string_view, 1> kFormats = {"jsonl"};
+constexpr std::array<std::string_view, 1> kLaterFormats = {"squad"};
+constexpr std::array<std::string_view, 1> kTargets = {"given"};
+constexpr std::array<std::string_view, 1> kLaterTargets = {"generate"};
+constexpr std::array<std::string_view, 2> kDevices = {"auto", "cpu"};
+constexpr std::array<std::string_view, 1> kLaterDevices = {"cuda"};
+
+// From a member of Job to a value.
+
+JobValue to_value(bool member) {
+  return member;
+}
+
+JobValue to_value(int member) {
+  return std::int64_t{member};
+}
+
+JobValue to_value(std::int64_t member) {
+  return member;
+}
+
+JobValue to_value(double member) {
+  return member;
+}
+
+JobValue to_value(const std::string& member) {
+  return member;
+}
+
+JobValue to_value(const std::filesystem::path& member) {
+  return member.string();
+}
+
+template <typename Enum>
+
+requires std::is_enum_v<Enum> JobValue to_value(Enum member) {
+  return std::string(kWordsOf<Enum>.at(static_cast<std::size_t>(member)));
+}
+
+// From a value, already checked, to a member of Job.
+
+void assign(bool& member, const JobValue& value) {
+  member = std::get<bool>(value);
+}
+
+void assign(int& member, const JobValue& value) {
+  member = static_cast<int>(std::get<std::int64_t>(value));
+}
+
+void assign(std::int64_t& member, const JobValue& value) {
+  member = std::get<std::int64_t>(value);
+}
+
+void assign(double& member, const JobValue& value) {
+  const auto* whole = std::get_if<std::int64_t>(&value);
+  member = whole ? static_cast<double>(*whole) : std::get<double>(value);
+}
+
+void assign(std::string& member, const JobValue& value) {
+  member = std::get<std::string>(value);
+}
+
+void assign(std::filesystem::path& member, const JobValue& value) {
+  member = std::get<std::string>(value);
+}
+
+template <typename Enum>
+requires std::is_enum_v<Enum>
+
+void assign(Enum& member, const JobValue& value) {
+  const auto& words = kWordsOf<Enum>;
+  const auto word = std::find(words.begin(), words.end(), std::get<std::string>(value));
+  check(word != words.end(), "a job value was not checked: {}", std::get<std::string>(value));
+  member = static_cast<Enum>(std::distance(words.begin(), word));
+}
+
+template <auto... Members>
+JobValue get(const Job& job) {
+  return to_value((job.*....*Members));
+}
+
+template <auto... Members>
+void set(Job& job, const JobValue& value) {
+  assign((job.*....*Members), value);
+}
+
+// A row of the table; `Members` lead from Job to where the value is kept.
+template <auto... Members>
+constexpr JobKey key(
+    std::string_view name, KeyEffect effect, KeyRule rule, std::string_view meaning) {
+  return {name, effect, rule, meaning, &get<Members...>, &set<Members...>};
+}
+
+// The paths of model and data are neutral: what counts is what they lead to, which the run
+// fingerprints by its content.
+constexpr std::array kJobKeys = {
+    key<&Job::model, &ModelOptions::path>(
+        "model.path",
+        KeyEffect::Neutral,
+        PathRule{},
+        "the model: a Hugging Face folder with config.json, *.safetensors, tokenizer.json"),
+    key<&Job::model, &ModelOptions::dtype>(
+        "model.dtype",
+        KeyEffect::AltersValues,
+        WordRule{kDtypes, kLaterDtypes},
+        "type of the weights in memory"),
+    key<&Job::model, &ModelOptions::compute>(
+        "model.compute",
+        KeyEffect::AltersValues,
+        WordRule{kComputes, kLaterComputes},
+        "arithmetic of the sweep"),
+    key<&Job::data, &DataOptions::path>(
+        "data.path", KeyEffect::Neutral, PathRule{}, "the dataset to explain"),
+    key<&Job::data, &DataOptions::format>(
+        "data.format",
+        KeyEffect::AltersValues,
+        WordRule{kFormats, kLaterFormats},
+        "format of the dataset; jsonl is JSON Lines"),
+    key<&Job::data, &DataOptions::limit>(
+        "data.limit",
+        KeyEffect::AltersValues,
+        IntegerRule{.minimum = 0},
+        "explain only the first so many samples; 0: all"),
+    key<&Job::explain, &ExplainOptions::suppression, &Suppression::kind>(
+        "explain.suppression",
+        KeyEffect::AltersValues,
+        WordRule{kWordsOf<SuppressionKind>},
+        "how the attention to a unit is suppressed"),
+    key<&Job::explain, &ExplainOptions::suppression, &Suppression::factor>(
+        "explain.factor",
+        KeyEffect::AltersValues,
+        NumberRule{.minimum = 0},
+        "what is left of the attention: 0 hides the unit, above 1 amplifies it"),
+    key<&Job::explain, &ExplainOptions::suppression, &Suppression::similarity_threshold>(
+        "explain.similarity_threshold",
+        KeyEffect::AltersValues,
+        NumberRule{.minimum = 0, .maximum = 1},
+        "suppress tokens this similar to the unit, too; 0: off"),
+    key<&Job::explain, &ExplainOptions::suppression, &Suppression::spare_first_token>(
+        "explain.spare_first_token",
+        KeyEffect::AltersValues,
+        SwitchRule{},
+        "never suppress position 0"),
+    key<&Job::explain, &ExplainOptions::units>(
+        "explain.units",
+        KeyEffect::AltersValues,
+        WordRule{kWordsOf<UnitKind>, kLaterUnits},
+        "what gets a relevance; given: what the dataset names"),
+    key<&Job::explain, &ExplainOptions::target>(
+        "explain.target",
+        KeyEffect::AltersValues,
+        WordRule{kTargets, kLaterTargets},
+        "which answer is explained; given: the dataset's"),
+    key<&Job::explain, &ExplainOptions::max_new_tokens>(
+        "explain.max_new_tokens",
+        KeyEffect::AltersValues,
+        IntegerRule{.minimum = 1},
+        "longest answer, in tokens, where the model generates it"),
+    key<&Job::parallel, &ParallelOptions::tensor_parallel>(
+        "parallel.tensor_parallel",
+        KeyEffect::AltersValues,
+        IntegerRule{.minimum = 1, .maximum = std::numeric_limits<int>::max()},
+        "ranks that hold one copy of the model together"),
+    key<&Job::parallel, &ParallelOptions::batch_tokens>(
+        "parallel.batch_tokens",
+        KeyEffect::AltersValues,
+        IntegerRule{.minimum = 1},
+        "rows of one sweep: more is faster and needs more memory"),
+    key<&Job::parallel, &ParallelOptions::device>(
+        "parallel.device",
+        KeyEffect::Neutral,
+        WordRule{kDevices, kLaterDevices},
+        "where the model runs"),
+    key<&Job::checkpoint, &CheckpointOptions::interval_s>(
+        "checkpoint.interval_s",
+        KeyEffect::Neutral,
+        NumberRule{.minimum = 0, .minimum_is = NumberRule::Minimum::Excluded},
+        "seconds between two sealed parts: at most so much work is lost by a kill"),
+    key<&Job::output, &OutputOptions::path>(
+        "output.path",
+        KeyEffect::Neutral,
+        PathRule{},
+        "the run directory: made, or continued if it is there"),
+};
+
+// "a, b or c".
+std::string alternatives(std::span<const std::string_view> words) {
+  std::string text;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (i > 0) text += i + 1 == words.size() ? " or " : ", ";
+    text += words[i];
+  }
+  return text;
+}
+
+std::string expectation_of(const NumberRule& rule) {
+  if (std::isfinite(rule.maximum))
+    return fmt::format("a number from {} to {}", rule.minimum, rule.maximum);
+  if (rule.minimum_is == NumberRule::Minimum::Excluded)
+    return fmt::format("a number greater than {}", rule.minimum);
+  return fmt::format("a number of at least {}", rule.minimum);
+}
+
+std::string expectation_of(const IntegerRule& rule) {
+  return fmt::format("a whole number of at least {}", rule.minimum);
+}
+
+std::string expectation_of(const WordRule& rule) {
+  return alternatives(rule.words);
+}
+
+std::string expectation_of(const SwitchRule&) {
+  return "true or false";
+}
+
+std::string expectation_of(const PathRule&) {
+  return "a path";
+}
+
+std::string_view placeholder_of(const NumberRule&) {
+  return "NUMBER";
+}
+
+std::string_view placeholder_of(const IntegerRule&) {
+  return "INTEGER";
+}
+
+std::string_view placeholder_of(const WordRule&) {
+  return "WORD";
+}
+
+std::string_view placeholder_of(const SwitchRule&) {
+  return "true|false";
+}
+
+std::string_view placeholder_of(const PathRule&) {
+  return "PATH";
+}
+
+// The number that all of `text` is.
+template <typename Number>
+std::optional<JobValue> number_of(std::string_view text) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+std::optional<JobValue> parsed(const NumberRule&, std::string_view text) {
+  return number_of<double>(text);
+}
+
+std::optional<JobValue> parsed(const IntegerRule&, std::string_view text) {
+  return number_of<std::int64_t>(text);
+}
+
+std::optional<JobValue> parsed(const SwitchRule&, std::string_view text) {
+  if (text == "true") return true;
+  if (text == "false") return false;
+  return std::nullopt;
+}
+
+std::optional<JobValue> parsed(const WordRule&, std::string_view text) {
+  return std::string(text);
+}
+
+std::optional<JobValue> parsed(const PathRule&, std::string_view text) {
+  return std::string(text);
+}
+
+constexpr std::array<std::string_view, std::variant_size_v<JobValue>> kValueTypes = {
+    "true or false", "a whole number", "a number with a fraction", "a string"};
+
+std::string wrong_type(const KeyRule& rule, const JobValue& value) {
+  return fmt::format("must be {}, not {}", expectation(rule), kValueTypes.at(value.index()));
+}
+
+std::optional<std::string> must_be(const KeyRule& rule) {
+  return fmt::format("must be {}", expectation(rule));
+}
+
+std::optional<std::string> objection_to(const NumberRule& rule, const JobValue& value) {
+  const bool is_number =
+      std::holds_alternative<double>(value) || std::holds_alternative<std::int64_t>(value);
+  if (!is_number) return wrong_type(rule, value);
+  double number = 0;
+  assign(number, value);
+  const bool above_minimum = rule.minimum_is == NumberRule::Minimum::Excluded
+                                 ? number > rule.minimum
+                                 : number >= rule.minimum;
+  if (std::isfinite(number) && above_minimum && number <= rule.maximum) return std::nullopt;
+  return must_be(rule);
+}
+
+std::optional<std::string> objection_to(const IntegerRule& rule, const JobValue& value) {
+  const auto* number = std::get_if<std::int64_t>(&value);
+  if (!number) return wrong_type(rule, value);
+  if (*number < rule.minimum) return must_be(rule);
+  if (*number > rule.maximum) return fmt::format("must be at most {}", rule.maximum);
+  return std::nullopt;
+}
+
+std::optional<std::string> objection_to(const WordRule& rule, const JobValue& value) {
+  const auto* word = std::get_if<std::string>(&value);
+  if (!word) return wrong_type(rule, value);
+  if (std::find(rule.words.begin(), rule.words.end(), *word) != rule.words.end())
+    return std::nullopt;
+
+  const auto names_word = [&](std::string_view unsupported) {
+    return unsupported.ends_with(':') ? word->starts_with(unsupported) : *word == unsupported;
+  };
+  if (std::any_of(rule.unsupported.begin(), rule.unsupported.end(), names_word))
+    return fmt::format("is not supported by this version, expected {}", expectation(rule));
+
+  const std::optional<std::string_view> nearest = nearest_name(*word, rule.words);
+  if (nearest) return fmt::format("must be {}, did you mean {}", expectation(rule), *nearest);
+  return must_be(rule);
+}
+
+std::optional<std::string> objection_to(const SwitchRule& rule, const JobValue& value) {
+  if (!std::holds_alternative<bool>(value)) return wrong_type(rule, value);
+  return std::nullopt;
+}
+
+std::optional<std::string> objection_to(const PathRule& rule, const JobValue& value) {
+  const auto* path = std::get_if<std::string>(&value);
+  if (!path) return wrong_type(rule, value);
+  if (path->empty()) return "must not be empty";
+  return std::nullopt;
+}
+
+// A number with a fraction keeps its point: it reads back as one.
+std::string text_of(double number) {
+  std::string text = fmt::format("{}", number);
+  if (text.find_first_of(".en") == std::string::npos) text += ".0";
+  return text;
+}
+
+std::string text_of(std::int64_t number) {
+  return fmt::format("{}", number);
+}
+
+std::string text_of(bool is_on) {
+  return is_on ? "true" : "false";
+}
+
+std::string text_of(const std::string& text) {
+  return text;
+}
+
+}  // namespace
+
+std::span<const JobKey> job_keys() {
+  return kJobKeys;
+}
+
+const JobKey* find_job_key(std::string_view name) {
+  const auto found = std::find_if(
+      kJobKeys.begin(), kJobKeys.end(), [&](const JobKey& key) { return key.name == name; });
+  return found == kJobKeys.end() ? nullptr : &*found;
+}
+
+std::string_view table_of(std::string_view key_name) {
+  return key_name.substr(0, key_name.find('.'));
+}
+
+std::string_view key_in_table(std::string_view key_name) {
+  return key_name.substr(key_name.find('.') + 1);
+}
+
+std::optional<std::string_view> intended_key(std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const JobKey& key : kJobKeys) {
+    if (key_in_table(key.name) == key_in_table(name)) return key.name;
+    names.push_back(key.name);
+  }
+  return nearest_name(name, names);
+}
+
+bool is_required(const JobKey& key) {
+  return std::holds_alternative<PathRule>(key.rule);
+}
+
+std::string expectation(const KeyRule& rule) {
+  return std::visit([](const auto& alternative) { return expectation_of(alternative); }, rule);
+}
+
+std::string_view placeholder(const KeyRule& rule) {
+  return std::visit([](const auto& alternative) { return placeholder_of(alternative); }, rule);
+}
+
+std::optional<JobValue> value_of_text(const KeyRule& rule, std::string_view text) {
+  return std::visit([&](const auto& alternative) { return parsed(alternative, text); }, rule);
+}
+
+std::optional<std::string> objection(const KeyRule& rule, const JobValue& value) {
+  return std::visit(
+      [&](const auto& alternative) { return objection_to(alternative, value); }, rule);
+}
+
+std::string value_text(const JobValue& value) {
+  return std::visit([](const auto& alternative) { return text_of(alternative); }, value);
+}
+
+}  // namespace limn

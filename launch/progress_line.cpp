@@ -1,0 +1,114 @@
+#include "launch/progress_line.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "launch/visible_text.h"
+
+namespace limn {
+
+namespace {
+
+constexpr double kSecondsBetweenDrawings = 0.2;
+constexpr double kSecondsToFirstLogLine = 10;
+constexpr double kSecondsBetweenLogLines = 60;
+
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<std::int64_t>(std::ceil(seconds));
+  if (whole < 100) return fmt::format("{} s", whole);
+  const std::int64_t minutes = (whole + 30) / 60;
+  if (minutes < 100) return fmt::format("{} min", minutes);
+  const std::int64_t hours = minutes / 60;
+  if (hours < 48) return fmt::format("{} h {} min", hours, minutes % 60);
+  return fmt::format("{} d {} h", hours / 24, hours % 24);
+}
+
+std::string rate_text(double rows_per_second) {
+  if (rows_per_second < 1e3) return fmt::format("{:.0f} rows/s", rows_per_second);
+  if (rows_per_second < 1e6) return fmt::format("{:.1f}k rows/s", rows_per_second / 1e3);
+  return fmt::format("{:.1f}M rows/s", rows_per_second / 1e6);
+}
+
+// Nothing before the first batch.
+std::optional<std::string> rate(const Progress& progress) {
+  if (progress.rows_done <= 0 || progress.elapsed_s <= 0) return std::nullopt;
+  return rate_text(static_cast<double>(progress.rows_done) / progress.elapsed_s);
+}
+
+// Nothing before the first batch and after the last.
+std::optional<std::string> time_left(const Progress& progress) {
+  if (progress.rows_done <= 0 || progress.rows_done >= progress.rows_total) return std::nullopt;
+  const auto rows_left = static_cast<double>(progress.rows_total - progress.rows_done);
+  const double seconds = progress.elapsed_s * rows_left / static_cast<double>(progress.rows_done);
+  return fmt::format("{} left", duration_text(seconds));
+}
+
+double fraction_done(const Progress& progress) {
+  if (progress.batches_total <= 0) return 0;
+  const double fraction =
+      static_cast<double>(progress.batches_done) / static_cast<double>(progress.batches_total);
+  return std::clamp(fraction, 0.0, 1.0);
+}
+
+std::string bar(double fraction, std::int64_t columns) {
+  constexpr std::array<std::string_view, 8> kEighths = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  const auto eighths = static_cast<std::int64_t>(fraction * static_cast<double>(8 * columns));
+  std::string text;
+  for (std::int64_t i = 0; i < eighths / 8; ++i)
+    text += "█";
+  text += kEighths.at(static_cast<std::size_t>(eighths % 8));
+  const std::int64_t columns_filled = (eighths + 7) / 8;
+  return text.append(static_cast<std::size_t>(columns - columns_filled), ' ');
+}
+
+}  // namespace
+
+std::string progress_summary(const Progress& progress) {
+  std::vector<std::string> facts = {
+      fmt::format("{}/{} samples", progress.samples_done, progress.samples_total),
+      fmt::format("{}/{} batches", progress.batches_done, progress.batches_total)};
+  if (const auto text = rate(progress)) facts.push_back(*text);
+  if (const auto text = time_left(progress)) facts.push_back(*text);
+  return fmt::format("{}", fmt::join(facts, ", "));
+}
+
+std::string progress_bar(const Progress& progress, std::int64_t columns) {
+  constexpr std::int64_t kFewestBarColumns = 8;
+  constexpr std::int64_t kMostBarColumns = 30;
+  const double fraction = fraction_done(progress);
+  const std::string text =
+      fmt::format("{:3.0f} %  {}", std::floor(100 * fraction), progress_summary(progress));
+  // Between its two edges, and a space after them.
+  const std::int64_t columns_left = columns - static_cast<std::int64_t>(text.size()) - 3;
+  if (columns_left < kFewestBarColumns) return shortened_line(text, columns);
+  return fmt::format("▕{}▏ {}", bar(fraction, std::min(columns_left, kMostBarColumns)), text);
+}
+
+void ProgressLine::update(const Progress& progress) {
+  const double rest_s = terminal_.is_terminal ? kSecondsBetweenDrawings : kSecondsBetweenLogLines;
+  const double first_s = terminal_.is_terminal ? 0 : kSecondsToFirstLogLine;
+  const double next_at_s = has_told_ ? told_at_s_ + rest_s : first_s;
+  if (progress.elapsed_s >= next_at_s) tell(progress);
+}
+
+void ProgressLine::finish(const Progress& progress) {
+  tell(progress);
+  if (terminal_.is_terminal) out_ << std::endl;
+}
+
+void ProgressLine::tell(const Progress& progress) {
+  has_told_ = true;
+  told_at_s_ = progress.elapsed_s;
+  if (!terminal_.is_terminal) return spdlog::info("{}", progress_summary(progress));
+  // The last column stays free: some terminals go on to the next line once it is filled.
+  out_ << "\r" << progress_bar(progress, terminal_.columns - 1) << "\x1b[K" << std::flush;
+}
+
+}  // namespace limn

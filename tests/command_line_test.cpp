@@ -1,0 +1,195 @@
+#include "launch/command_line.h"
+
+#include <algorithm>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "launch/help_text.h"
+#include "launch/job_keys.h"
+#include "storage/error.h"
+#include "tests/snapshot.h"
+
+namespace limn::test {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::Field;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+Command parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "limn");
+  return parse_command_line(static_cast<int>(arguments.size()), arguments.data());
+}
+
+RunCommand parse_run(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "run");
+  return std::get<RunCommand>(parse(std::move(arguments)));
+}
+
+ShowOptions parse_show(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "show");
+  return std::get<ShowCommand>(parse(std::move(arguments))).options;
+}
+
+std::string refusal(std::vector<const char*> arguments) {
+  try {
+    parse(std::move(arguments));
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "not refused";
+}
+
+auto is_override(std::string key, std::string value) {
+  return AllOf(Field(&JobOverride::key, key), Field(&JobOverride::value, value));
+}
+
+TEST(CommandLineTest, TakesAJobFile) {
+  const RunCommand run = parse_run({"jobs/squad.toml"});
+  EXPECT_EQ(run.job_path, "jobs/squad.toml");
+  EXPECT_THAT(run.overrides, IsEmpty());
+  EXPECT_EQ(run.log.level, LogLevel::Info);
+  EXPECT_EQ(run.log.file, std::nullopt);
+}
+
+TEST(CommandLineTest, HasAFlagForEveryKeyOfTheJobFile) {
+  for (const JobKey& key : job_keys()) {
+    const std::string flag = "--" + std::string(key.name);
+    EXPECT_THAT(
+        parse_run({"job.toml", flag.c_str(), "x"}).overrides,
+        ElementsAre(is_override(std::string(key.name), "x")));
+  }
+}
+
+TEST(CommandLineTest, TakesFlagsAnywhereAndNegativeNumbersAndTheLastOfTwoValues) {
+  const RunCommand run = parse_run(
+      {"--explain.factor=0.5",
+       "job.toml",
+       "--data.limit",
+       "-3",
+       "--explain.factor",
+       "-0.5",
+       "--output.path",
+       ""});
+  EXPECT_EQ(run.job_path, "job.toml");
+  EXPECT_THAT(
+      run.overrides,
+      ElementsAre(
+          is_override("data.limit", "-3"),
+          is_override("explain.factor", "-0.5"),
+          is_override("output.path", "")));
+}
+
+TEST(CommandLineTest, TakesLogOptions) {
+  const RunCommand run = parse_run({"job.toml", "--log-level", "debug", "--log-file", "a.log"});
+  EXPECT_EQ(run.log.level, LogLevel::Debug);
+  EXPECT_EQ(run.log.file, "a.log");
+  EXPECT_EQ(
+      refusal({"run", "job.toml", "--log-level", "loud"}),
+      "limn run: --log-level must be one of trace, debug, info, warn, error; see limn run --help: "
+      "loud");
+}
+
+TEST(CommandLineTest, TakesWhatToShow) {
+  const ShowOptions all = parse_show({"runs/squad"});
+  EXPECT_EQ(all.path, "runs/squad");
+  EXPECT_THAT(all.sample_ids, IsEmpty());
+  EXPECT_EQ(all.color, ColorChoice::Auto);
+  EXPECT_EQ(all.columns, std::nullopt);
+
+  const ShowOptions some =
+      parse_show({"--sample", "a", "--sample", "-b", "x.h5", "--color", "always", "--width", "60"});
+  EXPECT_EQ(some.path, "x.h5");
+  EXPECT_THAT(some.sample_ids, ElementsAre("a", "-b"));
+  EXPECT_EQ(some.color, ColorChoice::Always);
+  EXPECT_EQ(some.columns, 60);
+}
+
+TEST(CommandLineTest, RefusesAWidthThatIsNone) {
+  for (const char* width : {"39", "wide", "60x", "", "-80"}) {
+    EXPECT_EQ(
+        refusal({"show", "x", "--width", width}),
+        std::string(
+            "limn show: --width must be a whole number of at least 40; see limn show --help: ") +
+            width);
+  }
+}
+
+TEST(CommandLineTest, NamesTheFlagThatWasMeant) {
+  EXPECT_EQ(
+      refusal({"run", "job.toml", "--explain.supression", "shifted"}),
+      "limn run: unknown flag, did you mean --explain.suppression; see limn run --help: "
+      "--explain.supression");
+  EXPECT_EQ(
+      refusal({"run", "job.toml", "--batch_tokens=3"}),
+      "limn run: unknown flag, did you mean --parallel.batch_tokens; see limn run --help: "
+      "--batch_tokens");
+  EXPECT_EQ(
+      refusal({"show", "x", "--colour", "never"}),
+      "limn show: unknown flag, did you mean --color; see limn show --help: --colour");
+  EXPECT_EQ(
+      refusal({"show", "x", "--batch_tokens", "3"}),
+      "limn show: unknown flag; see limn show --help: --batch_tokens");
+  EXPECT_EQ(
+      refusal({"--verison"}),
+      "limn: unknown flag, did you mean --version; see limn --help: --verison");
+}
+
+TEST(CommandLineTest, NamesTheCommandThatWasMeant) {
+  EXPECT_EQ(
+      refusal({"rnu", "job.toml"}),
+      "limn: unknown command, did you mean run; see limn --help: rnu");
+  EXPECT_EQ(
+      refusal({"job.toml"}),
+      "limn: unknown command, expected run or show; see limn --help: job.toml");
+  EXPECT_EQ(refusal({}), "limn: a command expected, run or show; see limn --help");
+}
+
+TEST(CommandLineTest, RefusesArgumentsThatAreMissingOrTooMany) {
+  EXPECT_EQ(refusal({"run"}), "limn run: a job file expected; see limn run --help");
+  EXPECT_EQ(
+      refusal({"run", "a.toml", "b.toml"}),
+      "limn run: only a job file expected; see limn run --help: b.toml");
+  EXPECT_EQ(
+      refusal({"show"}),
+      "limn show: a run directory or a relevance file expected; see limn show --help");
+  EXPECT_EQ(
+      refusal({"run", "a.toml", "show"}),
+      "limn run: only a job file expected; see limn run --help: show");
+  EXPECT_EQ(
+      refusal({"run", "a.toml", "--explain.factor"}),
+      "limn run: --explain.factor needs a value; see limn run --help");
+}
+
+TEST(CommandLineTest, AnswersHelpAndVersionWhateverElseIsWrong) {
+  EXPECT_EQ(std::get<HelpRequest>(parse({"--help"})).text, program_help());
+  EXPECT_EQ(std::get<HelpRequest>(parse({"run", "--help", "--zebra"})).text, run_help());
+  EXPECT_EQ(std::get<HelpRequest>(parse({"show", "-h"})).text, show_help());
+  EXPECT_THAT(
+      std::get<VersionRequest>(parse({"--version"})).text,
+      testing::MatchesRegex("limn [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+  EXPECT_THAT(std::get<VersionRequest>(parse({"run", "--version"})).text, HasSubstr("limn "));
+}
+
+TEST(HelpTextTest, ReadsAsItDid) {
+  expect_snapshot("program_help.txt", program_help());
+  expect_snapshot("run_help.txt", run_help());
+  expect_snapshot("show_help.txt", show_help());
+}
+
+TEST(HelpTextTest, FitsIntoEightyColumns) {
+  std::istringstream lines(program_help() + run_help() + show_help());
+  for (std::string line; std::getline(lines, line);)
+    EXPECT_LE(line.size(), 80U) << line;
+}
+
+}  // namespace
+}  // namespace limn::test

@@ -1,0 +1,373 @@
+#include "launch/job_file.h"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "launch/job_keys.h"
+#include "storage/error.h"
+
+namespace limn::test {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Key;
+using testing::Not;
+using testing::Pair;
+using testing::UnorderedElementsAre;
+
+constexpr std::string_view kLeastJob = R"([model]
+path = "checkpoints/Qwen3-32B"
+[data]
+path = "squad.jsonl"
+[output]
+path = "runs/squad"
+)";
+
+Job parse(std::string_view toml, std::vector<JobOverride> overrides = {}) {
+  return parse_job(toml, "job.toml", overrides);
+}
+
+Job least_job_with(std::string_view more) {
+  return parse(std::string(kLeastJob).append(more));
+}
+
+// The message of the JobError that the job file is refused with.
+std::string refusal(std::string_view toml, std::vector<JobOverride> overrides = {}) {
+  try {
+    parse(toml, std::move(overrides));
+  } catch (const JobError& error) {
+    return error.what();
+  }
+  return "not refused";
+}
+
+// The same for lines that follow the least job, so the first of them is line 7.
+std::string refusal_after_least_job(std::string_view more) {
+  return refusal(std::string(kLeastJob).append(more));
+}
+
+std::string refusal_of_flag(std::string key, std::string value) {
+  return refusal(kLeastJob, {{std::move(key), std::move(value)}});
+}
+
+TEST(JobFileTest, ReadsEveryKey) {
+  const Job job = parse(R"(
+[model]
+path = "m"
+dtype = "float32"
+compute = "float32"
+[data]
+path = "d.jsonl"
+format = "jsonl"
+limit = 7
+[explain]
+suppression = "shifted_full"
+factor = 0.25
+similarity_threshold = 0.7
+spare_first_token = true
+units = "word"
+target = "given"
+max_new_tokens = 5
+[parallel]
+tensor_parallel = 4
+batch_tokens = 512
+device = "cpu"
+[checkpoint]
+interval_s = 1.5
+[output]
+path = "out"
+)");
+  const Job expected = {
+      .model = {.path = "m", .dtype = "float32", .compute = "float32"},
+      .data = {.path = "d.jsonl", .format = "jsonl", .limit = 7},
+      .explain =
+          {.suppression =
+               {.kind = SuppressionKind::ShiftedFull,
+                .factor = 0.25,
+                .similarity_threshold = 0.7,
+                .spare_first_token = true},
+           .units = UnitKind::Word,
+           .target = "given",
+           .max_new_tokens = 5},
+      .parallel = {.tensor_parallel = 4, .batch_tokens = 512, .device = "cpu"},
+      .checkpoint = {.interval_s = 1.5},
+      .output = {.path = "out"},
+  };
+  EXPECT_EQ(job, expected);
+}
+
+TEST(JobFileTest, FallsBackToTheJobsOwnDefaults) {
+  Job expected;
+  expected.model.path = "checkpoints/Qwen3-32B";
+  expected.data.path = "squad.jsonl";
+  expected.output.path = "runs/squad";
+  EXPECT_EQ(parse(kLeastJob), expected);
+}
+
+TEST(JobFileTest, TakesAWholeNumberWhereANumberIsExpected) {
+  EXPECT_EQ(least_job_with("[explain]\nfactor = 2\n").explain.suppression.factor, 2.0);
+}
+
+TEST(JobFileTest, TakesDottedAndInlineTables) {
+  const Job job = parse(
+      "model = { path = \"m\" }\ndata.path = \"d\"\noutput.path = \"o\"\nexplain.factor = 0.5\n");
+  EXPECT_EQ(job.explain.suppression.factor, 0.5);
+}
+
+TEST(JobFileTest, LetsFlagsWinOverTheFile) {
+  const Job job = parse(
+      kLeastJob,
+      {{"data.limit", "3"},
+       {"explain.factor", "0.1"},
+       {"explain.spare_first_token", "true"},
+       {"explain.units", "token"},
+       {"model.path", "other"}});
+  EXPECT_EQ(job.data.limit, 3);
+  EXPECT_EQ(job.explain.suppression.factor, 0.1);
+  EXPECT_TRUE(job.explain.suppression.spare_first_token);
+  EXPECT_EQ(job.explain.units, UnitKind::Token);
+  EXPECT_EQ(job.model.path, "other");
+}
+
+TEST(JobFileTest, ReportsAllMistakesAtOnceInTheOrderOfTheFile) {
+  const std::string toml = std::string(kLeastJob) + R"([explain]
+factor = -0.5
+units = "sentense"
+supression = "shifted"
+[checkpoint]
+interval_s = "soon"
+)";
+  EXPECT_EQ(
+      refusal(toml, {{"parallel.batch_tokens", "0"}, {"explain.factor", "much"}}),
+      "job.toml:8: explain.factor must be a number of at least 0: -0.5\n"
+      "job.toml:9: explain.units must be token, word, sentence or given, did you mean sentence: "
+      "sentense\n"
+      "job.toml:10: unknown key, did you mean explain.suppression: explain.supression\n"
+      "job.toml:12: checkpoint.interval_s must be a number greater than 0, not a string: soon\n"
+      "--parallel.batch_tokens must be a whole number of at least 1: 0\n"
+      "--explain.factor must be a number of at least 0: much");
+}
+
+TEST(JobFileTest, NamesKeysThatAreMissingAndHowToGiveThem) {
+  EXPECT_EQ(
+      refusal("[data]\npath = \"d\"\n"),
+      "job.toml: model.path is missing; set it in [model] or with --model.path\n"
+      "job.toml: output.path is missing; set it in [output] or with --output.path");
+  EXPECT_EQ(
+      parse("", {{"model.path", "m"}, {"data.path", "d"}, {"output.path", "o"}}).data.path, "d");
+}
+
+TEST(JobFileTest, RefusesNumbersOutOfRange) {
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nsimilarity_threshold = 1.5"),
+      "job.toml:8: explain.similarity_threshold must be a number from 0 to 1: 1.5");
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nfactor = inf"),
+      "job.toml:8: explain.factor must be a number of at least 0: inf");
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nfactor = nan"),
+      "job.toml:8: explain.factor must be a number of at least 0: nan");
+  EXPECT_EQ(
+      refusal_of_flag("checkpoint.interval_s", "0"),
+      "--checkpoint.interval_s must be a number greater than 0: 0");
+  EXPECT_EQ(
+      refusal_of_flag("data.limit", "-1"), "--data.limit must be a whole number of at least 0: -1");
+  EXPECT_EQ(
+      refusal_of_flag("parallel.tensor_parallel", "3000000000"),
+      "--parallel.tensor_parallel must be at most 2147483647: 3000000000");
+}
+
+TEST(JobFileTest, RefusesValuesOfAnotherType) {
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nfactor = \"0.1\""),
+      "job.toml:8: explain.factor must be a number of at least 0, not a string: 0.1");
+  EXPECT_EQ(
+      refusal_after_least_job("[parallel]\nbatch_tokens = 64.0"),
+      "job.toml:8: parallel.batch_tokens must be a whole number of at least 1, not a number with a "
+      "fraction: 64.0");
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nspare_first_token = 1"),
+      "job.toml:8: explain.spare_first_token must be true or false, not a whole number: 1");
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nunits = [\"word\"]"),
+      "job.toml:8: explain.units must be token, word, sentence or given: [ 'word' ]");
+  EXPECT_EQ(
+      refusal("model = 3\ndata.path = \"d\"\noutput.path = \"o\""),
+      "job.toml:1: model must be a table, [model]: 3\n"
+      "job.toml: model.path is missing; set it in [model] or with --model.path");
+  EXPECT_EQ(
+      refusal_of_flag("explain.spare_first_token", "yes"),
+      "--explain.spare_first_token must be true or false: yes");
+  EXPECT_EQ(
+      refusal_of_flag("data.limit", "7 "), "--data.limit must be a whole number of at least 0: 7 ");
+  EXPECT_EQ(refusal_of_flag("output.path", ""), "--output.path must not be empty: ");
+}
+
+TEST(JobFileTest, RefusesByNameWhatThisVersionDoesNotDoYet) {
+  EXPECT_EQ(
+      refusal("[model]\npath = \"m\"\n\ndtype = \"bfloat16\"\n[data]\npath = \"d\"\n[output]\npath "
+              "= \"o\""),
+      "job.toml:4: model.dtype is not supported by this version, expected auto or float32: "
+      "bfloat16");
+
+  struct Case {
+    std::string key;
+    std::string value;
+  };
+
+  const std::vector<Case> cases = {
+      {"model.dtype", "float16"},
+      {"model.compute", "bfloat16"},
+      {"model.compute", "bfloat16_delta"},
+      {"model.compute", "int8_delta"},
+      {"data.format", "squad"},
+      {"explain.units", "paragraph"},
+      {"explain.units", "delimiter"},
+      {"explain.units", "grid:2x3"},
+      {"explain.target", "generate"},
+      {"parallel.device", "cuda"},
+  };
+  for (const Case& refused : cases) {
+    EXPECT_THAT(
+        refusal_of_flag(refused.key, refused.value),
+        AllOf(
+            HasSubstr("--" + refused.key + " is not supported by this version, expected "),
+            HasSubstr(": " + refused.value)));
+  }
+}
+
+TEST(JobFileTest, SuggestsTheKeyOfAnotherTable) {
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nbatch_tokens = 3"),
+      "job.toml:8: unknown key, did you mean parallel.batch_tokens: explain.batch_tokens");
+  EXPECT_EQ(
+      refusal("factor = 0.1\n" + std::string(kLeastJob)),
+      "job.toml:1: unknown key, did you mean explain.factor: factor");
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nzebra = 3"), "job.toml:8: unknown key: explain.zebra");
+}
+
+TEST(JobFileTest, ReportsAnUnknownTableOnce) {
+  EXPECT_EQ(
+      refusal_after_least_job("[explian]\nfactor = 3\nunits = 4"),
+      "job.toml:7: unknown table, did you mean [explain]: [explian]");
+  EXPECT_EQ(refusal_after_least_job("[zebra]\nfactor = 3"), "job.toml:7: unknown table: [zebra]");
+}
+
+TEST(JobFileTest, NamesLineAndColumnOfWhatIsNotToml) {
+  EXPECT_THAT(
+      refusal_after_least_job("[explain]\nfactor = \n"), HasSubstr("job.toml:8:10: not TOML: "));
+  EXPECT_THAT(
+      refusal_after_least_job("[explain]\nfactor = 1\nfactor = 2\n"),
+      AllOf(HasSubstr("job.toml:9:"), HasSubstr("factor")));
+  EXPECT_THAT(refusal("x = \"\xff\""), HasSubstr("job.toml:1:"));
+}
+
+TEST(JobFileTest, KeepsAMessageOnItsLineWhateverTheValueHolds) {
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\ntarget = \"a\\nb\\u001b[31m\""),
+      "job.toml:8: explain.target must be given: a\\nb\\x1b[31m");
+}
+
+TEST(JobFileTest, WritesAJobThatReadsBackAsTheSame) {
+  Job job = parse(kLeastJob);
+  job.model.path = "a \"quoted\" path\\with\nevery'thing \u00e9";
+  job.explain.suppression.kind = SuppressionKind::Multiplicative;
+  job.explain.suppression.factor = 0.1;
+  job.explain.suppression.similarity_threshold = 1.0 / 3.0;
+  job.explain.suppression.spare_first_token = true;
+  job.explain.units = UnitKind::Given;
+  job.checkpoint.interval_s = 1e-300;
+  job.parallel.batch_tokens = std::int64_t{1} << 40;
+  EXPECT_EQ(parse(to_toml(job)), job) << to_toml(job);
+}
+
+TEST(JobFileTest, WritesEveryKeyInItsShortestForm) {
+  EXPECT_EQ(to_toml(parse(kLeastJob)), R"([model]
+path = "checkpoints/Qwen3-32B"
+dtype = "auto"
+compute = "auto"
+[data]
+path = "squad.jsonl"
+format = "jsonl"
+limit = 0
+[explain]
+suppression = "log_additive"
+factor = 0.0
+similarity_threshold = 0.0
+spare_first_token = false
+units = "sentence"
+target = "given"
+max_new_tokens = 32
+[parallel]
+tensor_parallel = 1
+batch_tokens = 16384
+device = "auto"
+[checkpoint]
+interval_s = 60.0
+[output]
+path = "runs/squad"
+)");
+}
+
+TEST(JobFileTest, FingerprintsWhatCanAlterValuesOrBatches) {
+  const Job job = parse(kLeastJob);
+  EXPECT_THAT(
+      value_fingerprint(job),
+      UnorderedElementsAre(
+          Pair("model.dtype", "auto"),
+          Pair("model.compute", "auto"),
+          Pair("data.format", "jsonl"),
+          Pair("data.limit", "0"),
+          Pair("explain.suppression", "log_additive"),
+          Pair("explain.factor", "0.0"),
+          Pair("explain.similarity_threshold", "0.0"),
+          Pair("explain.spare_first_token", "false"),
+          Pair("explain.units", "sentence"),
+          Pair("explain.target", "given"),
+          Pair("explain.max_new_tokens", "32"),
+          Pair("parallel.tensor_parallel", "1"),
+          Pair("parallel.batch_tokens", "16384")));
+}
+
+TEST(JobFileTest, ReadsFilesAndRefusesThoseThatCannotBeRead) {
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) / "limn_job_file_test";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "job.toml") << kLeastJob;
+  std::ofstream(folder / "empty.toml");
+
+  EXPECT_EQ(read_job(folder / "job.toml", {}), parse(kLeastJob));
+  EXPECT_THROW(read_job(folder / "empty.toml", {}), JobError);
+  EXPECT_THROW(read_job(folder / "absent.toml", {}), IoError);
+  EXPECT_THROW(read_job(folder, {}), IoError);
+}
+
+TEST(JobKeysTest, HaveNamesThatAreFoundAndDefaultsThatAreAllowed) {
+  for (const JobKey& key : job_keys()) {
+    EXPECT_EQ(find_job_key(key.name), &key);
+    if (is_required(key)) continue;
+    EXPECT_EQ(objection(key.rule, key.get(Job{})), std::nullopt) << key.name;
+  }
+  EXPECT_EQ(find_job_key("explain"), nullptr);
+}
+
+TEST(JobKeysTest, AreAllExplainedOnTheDocumentsPage) {
+  std::ifstream page(std::filesystem::path(LIMN_SOURCE_DIR) / "docs" / "job-file.md");
+  const std::string text(std::istreambuf_iterator<char>(page), {});
+  for (const JobKey& key : job_keys())
+    EXPECT_THAT(text, HasSubstr("`" + std::string(key.name) + "`"));
+}
+
+}  // namespace
+}  // namespace limn::test
