@@ -30,10 +30,12 @@ struct DatasetRecord {
   std::vector<EvidenceRecord> evidence;
 };
 
-// Reads a dataset once, from its first line to its last. Threads: one thread at a time.
+// Reads a dataset once, from its first line to its last, holding one line at a time. Threads: one
+// thread at a time.
 class DatasetReader {
  public:
-  // Throws IoError when the file is missing or cannot be read.
+  // Throws IoError when the file is missing or cannot be read, JobError when the format is not
+  // "jsonl".
   explicit DatasetReader(const DataOptions& options);
   ~DatasetReader();
   DatasetReader(DatasetReader&&) noexcept;
@@ -41,7 +43,8 @@ class DatasetReader {
 
   // The next record, nothing at the end (or after `limit` records). Empty lines are passed over.
   // Throws DataError naming file and line: not JSON, not UTF-8, a key that is missing, unknown
-  // (with the nearest known one), contradictory or of a wrong type.
+  // (with the nearest known one), contradictory or of a wrong type; the call after that goes on
+  // with the line after that. Throws IoError.
   std::optional<DatasetRecord> next();
 
  private:
