@@ -3,6 +3,7 @@
 
 namespace limn {
 
+// In the order of growing urgency.
 enum class StopRequest {
   None,
   FinishPart,  // compute no further batch, seal what is under way, stop
