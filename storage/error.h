@@ -12,6 +12,7 @@ namespace limn {
 // The exit codes of the program; scripts around it rely on the numbers.
 enum class ExitCode : int {
   Done = 0,
+  NoProgress = 1,  // stopped before anything was computed: starting again by itself would not help
   Usage = 64,
   BadData = 65,
   Internal = 70,

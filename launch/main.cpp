@@ -1,0 +1,58 @@
+// The program `limn`.
+
+#include <unistd.h>
+
+#include <exception>
+#include <iostream>
+#include <string_view>
+#include <variant>
+
+#include "launch/command_line.h"
+#include "launch/logging.h"
+#include "launch/run_command.h"
+#include "launch/show_command.h"
+#include "launch/stop_signal.h"
+#include "launch/terminal.h"
+#include "sharding/mpi_session.h"
+#include "storage/error.h"
+
+namespace {
+
+using limn::ExitCode;
+
+// `limn run` is a program of many ranks, everything else one of a single process.
+int run_distributed(int argc, char** argv) {
+  limn::catch_stop_signals();
+  limn::MpiSession session(&argc, &argv);
+  const ExitCode code = limn::run_on_all_ranks(session, argc, argv);
+  session.finalize();
+  // One rank tells the launcher how it ended; more than one would only be louder.
+  return session.rank() == 0 ? static_cast<int>(code) : 0;
+}
+
+int run_alone(int argc, char** argv) {
+  limn::set_up_logging({}, {});
+  const limn::Command command = limn::parse_command_line(argc, argv);
+  if (const auto* const show = std::get_if<limn::ShowCommand>(&command)) {
+    limn::show(show->options, limn::describe_terminal(STDOUT_FILENO), std::cout);
+  } else if (const auto* const help = std::get_if<limn::HelpRequest>(&command)) {
+    std::cout << help->text;
+  } else if (const auto* const version = std::get_if<limn::VersionRequest>(&command)) {
+    std::cout << version->text;
+  }
+  std::cout.flush();
+  return static_cast<int>(ExitCode::Done);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const bool is_run = argc > 1 && std::string_view(argv[1]) == "run";
+    return is_run ? run_distributed(argc, argv) : run_alone(argc, argv);
+  } catch (...) {
+    const limn::FailureText failure = limn::failure_text(std::current_exception());
+    limn::log_failure(failure);
+    return static_cast<int>(failure.exit_code);
+  }
+}

@@ -1,0 +1,14 @@
+// Which model a run explains.
+#pragma once
+
+#include <string>
+
+#include "storage/checkpoint.h"
+
+namespace limn {
+
+// Of config.json, tokenizer.json (if there is one) and the names, element types and shapes of all tensors:
+// what can be read in a moment however large the weights are. Throws IoError.
+std::string model_fingerprint(const Checkpoint& checkpoint);
+
+}  // namespace limn
