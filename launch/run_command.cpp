@@ -17,6 +17,7 @@
 #include <spdlog/spdlog.h>
 
 #include "coordinator/batch_source.h"
+#include "coordinator/protocol.h"
 #include "coordinator/schedule.h"
 #include "coordinator/tokenizer.h"
 #include "launch/command_line.h"
@@ -253,11 +254,7 @@ class Run {
   bool coordinates() const { return rank_.rank == kCoordinatorRank; }
 
   // What the coordinator's rank says, on every rank. Collective.
-  bool everyone_knows(bool said) {
-    at::Tensor value = at::full({1}, said ? 1 : 0, at::kLong);
-    world_.broadcast(value, kCoordinatorRank);
-    return value.item<std::int64_t>() == 1;
-  }
+  bool everyone_knows(bool said) { return told_by(world_, kCoordinatorRank, said); }
 
   // All batches that are not finished. A rank that fails here fails alone, its partners deep in a
   // collective: nothing may unwind past this, so it ends the job.

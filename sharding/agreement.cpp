@@ -23,4 +23,10 @@ void throw_together(Communicator& ranks, std::exception_ptr mine) {
   throw PeerError(static_cast<ExitCode>(exit_code.item<std::int64_t>()));
 }
 
+bool told_by(Communicator& ranks, int speaker, bool said) {
+  at::Tensor value = at::full({1}, said ? 1 : 0, at::kLong);
+  ranks.broadcast(value, speaker);
+  return value.item<std::int64_t>() == 1;
+}
+
 }  // namespace limn

@@ -45,4 +45,7 @@ std::invoke_result_t<Step> agree(Communicator& ranks, Step&& step) {
   }
 }
 
+// What the rank `speaker` says, on every rank; what the others say is not heard. Collective.
+bool told_by(Communicator& ranks, int speaker, bool said);
+
 }  // namespace limn
