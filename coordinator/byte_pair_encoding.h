@@ -1,0 +1,105 @@
+// Byte-pair encoding: a word's characters, merged two by two into tokens.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "coordinator/checked_json.h"
+#include "coordinator/vocabulary.h"
+
+namespace limn {
+
+// A token and how many bytes of the word it takes.
+struct WordToken {
+  std::int32_t id = 0;
+  std::int64_t num_bytes = 0;
+};
+
+// The rank and the result of each merge of two tokens. Threads: immutable.
+class MergeTable {
+ public:
+  static constexpr std::uint32_t kNoRank = UINT32_MAX;
+
+  // `merges` lists pairs of tokens, "a b" or ["a", "b"], the most urgent first. Throws DataError
+  // when a pair or its result is not in the vocabulary.
+  MergeTable(const CheckedJson& merges, const Vocabulary& vocabulary);
+
+  // The place of the pair in the list, kNoRank when it is not merged.
+  std::uint32_t rank(std::int32_t left, std::int32_t right) const;
+
+  std::int32_t merged(std::uint32_t rank) const { return merged_[rank]; }
+
+ private:
+  struct Slot {
+    std::uint64_t pair;
+    std::uint32_t rank;
+  };
+
+  // Where the pair is, or the empty slot where it belongs.
+  std::size_t slot_of(std::uint64_t pair) const;
+
+  std::vector<std::int32_t> merged_;  // by rank
+  std::vector<Slot> slots_;           // open addressing, at most half full, a power of two
+  int hash_shift_ = 0;
+};
+
+// The model kind "BPE". Threads: immutable.
+class BytePairEncoding {
+ public:
+  // Throws DataError naming the first key of `model` that is wrong or not supported.
+  explicit BytePairEncoding(const CheckedJson& model);
+
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+
+  // What encoding writes on: one for each thread, used for many words.
+  class Workspace {
+    friend class BytePairEncoding;
+
+    struct Symbol {
+      std::int32_t id;
+      std::uint32_t rank;  // of the merge with the next symbol
+      std::int64_t num_bytes;
+    };
+
+    struct Neighbours {
+      std::int64_t previous;
+      std::int64_t next;
+    };
+
+    std::vector<Symbol> symbols;
+    std::vector<Neighbours> neighbours;
+    std::vector<std::uint64_t> queue;
+  };
+
+  // Appends the tokens of `word`. Characters that the vocabulary does not have become their bytes'
+  // tokens, the unknown token, or nothing, as the file asks for. Takes n log n steps for n
+  // characters. Requires: `word` is valid UTF-8. Throws DataError when the unknown token is needed
+  // and is not in the vocabulary.
+  void encode(std::string_view word, Workspace& workspace, std::vector<WordToken>& tokens) const;
+
+ private:
+  using Symbol = Workspace::Symbol;
+
+  void split_into_symbols(std::string_view word, std::vector<Symbol>& symbols) const;
+  bool add_byte_symbols(std::string_view character, std::vector<Symbol>& symbols) const;
+  std::uint32_t rank_of(const Symbol& left, const Symbol& right) const;
+  void merge_few(std::vector<Symbol>& symbols) const;
+  void merge_many(Workspace& workspace) const;
+
+  Vocabulary vocabulary_;
+  MergeTable merges_;
+  std::vector<std::int32_t> character_ids_;   // by code point, kNoId for none
+  std::array<std::int32_t, 256> byte_ids_{};  // of <0x00> to <0xFF>, kNoId for none
+  std::string unknown_token_;                 // may be absent from the vocabulary
+  std::optional<std::int32_t> unknown_id_;
+  bool has_unknown_token_ = false;
+  bool fuses_unknown_ = false;
+  bool falls_back_to_bytes_ = false;
+  bool ignores_merges_ = false;  // for words that are tokens
+};
+
+}  // namespace limn

@@ -1,0 +1,22 @@
+#include "coordinator/code_points.h"
+
+#include <unicode/utf8.h>
+
+#include "storage/error.h"
+
+namespace limn {
+
+std::vector<std::int64_t> code_point_offsets(std::string_view text) {
+  std::vector<std::int64_t> offsets;
+  const auto size = static_cast<std::int64_t>(text.size());
+  for (std::int64_t i = 0; i < size;) {
+    offsets.push_back(i);
+    UChar32 c;
+    U8_NEXT(text.data(), i, size, c);
+    if (c < 0) throw DataError(fmt::format("not UTF-8: {}", offsets.back()));
+  }
+  offsets.push_back(size);
+  return offsets;
+}
+
+}  // namespace limn

@@ -1,0 +1,257 @@
+#include "coordinator/pre_tokenizer.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include <unicode/uchar.h>
+#include <unicode/utf8.h>
+
+#include "coordinator/byte_alphabet.h"
+#include "coordinator/code_points.h"
+#include "coordinator/tokenizer_json.h"
+
+namespace limn {
+
+namespace {
+
+// GPT-2's words.
+constexpr std::string_view kByteLevelWords =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+// A match joins what stands before it in `ranges`, unless that is a match, too. The ranges may run
+// backwards.
+std::vector<ByteRange> merge_with_neighbour(const std::vector<PatternRange>& ranges) {
+  std::vector<ByteRange> parts;
+  bool is_after_match = false;
+  for (const PatternRange& range : ranges) {
+    if (range.is_match && !is_after_match && !parts.empty()) {
+      parts.back().begin = std::min(parts.back().begin, range.range.begin);
+      parts.back().end = std::max(parts.back().end, range.range.end);
+    } else {
+      parts.push_back(range.range);
+    }
+    is_after_match = range.is_match;
+  }
+  return parts;
+}
+
+// Matches next to each other become one part.
+std::vector<ByteRange> merge_equals(const std::vector<PatternRange>& ranges) {
+  std::vector<ByteRange> parts;
+  bool is_after_match = false;
+  for (const PatternRange& range : ranges) {
+    if (range.is_match == is_after_match && !parts.empty()) {
+      parts.back().end = range.range.end;
+    } else {
+      parts.push_back(range.range);
+    }
+    is_after_match = range.is_match;
+  }
+  return parts;
+}
+
+std::vector<ByteRange> place_matches(std::vector<PatternRange> ranges, MatchPlacement placement) {
+  switch (placement) {
+    case MatchPlacement::Isolated:
+      break;
+    case MatchPlacement::Removed:
+      std::erase_if(ranges, [](const PatternRange& range) { return range.is_match; });
+      break;
+    case MatchPlacement::MergedWithPrevious:
+      return merge_with_neighbour(ranges);
+    case MatchPlacement::MergedWithNext: {
+      std::reverse(ranges.begin(), ranges.end());
+      std::vector<ByteRange> parts = merge_with_neighbour(ranges);
+      std::reverse(parts.begin(), parts.end());
+      return parts;
+    }
+    case MatchPlacement::Contiguous:
+      return merge_equals(ranges);
+  }
+  std::vector<ByteRange> parts;
+  for (const PatternRange& range : ranges) {
+    parts.push_back(range.range);
+  }
+  return parts;
+}
+
+void append_parts(const std::vector<ByteRange>& ranges, std::vector<TextPiece>& parts) {
+  for (const ByteRange& range : ranges) {
+    parts.push_back({.range = range});
+  }
+}
+
+// Every character that `is_match` holds for is a match of its own.
+template <typename Predicate>
+std::vector<PatternRange> match_characters(std::string_view text, Predicate is_match) {
+  std::vector<PatternRange> ranges;
+  for (std::int64_t end = 0; end < static_cast<std::int64_t>(text.size());) {
+    const std::int64_t begin = end;
+    UChar32 character = 0;
+    U8_NEXT_UNSAFE(text.data(), end, character);
+    const bool matches = is_match(character);
+    if (matches || ranges.empty() || ranges.back().is_match) {
+      ranges.push_back({{begin, end}, matches});
+    } else {
+      ranges.back().range.end = end;
+    }
+  }
+  return ranges;
+}
+
+bool is_number(UChar32 character) {
+  return (U_GET_GC_MASK(character) & U_GC_N_MASK) != 0;
+}
+
+MatchPlacement parse_placement(const CheckedJson& behavior) {
+  const std::string& name = behavior.string();
+  if (name == "Isolated") return MatchPlacement::Isolated;
+  if (name == "Removed") return MatchPlacement::Removed;
+  if (name == "MergedWithPrevious") return MatchPlacement::MergedWithPrevious;
+  if (name == "MergedWithNext") return MatchPlacement::MergedWithNext;
+  if (name == "Contiguous") return MatchPlacement::Contiguous;
+  behavior.refuse("is not supported");
+}
+
+}  // namespace
+
+PreTokenizer::PreTokenizer(const CheckedJson& pre_tokenizer) {
+  add_steps(pre_tokenizer, 0);
+}
+
+void PreTokenizer::add_steps(const CheckedJson& pre_tokenizer, int depth) {
+  const CheckedJson type = pre_tokenizer.at("type");
+  if (type.string() == "Sequence") {
+    pre_tokenizer.allow_keys({"type", "pretokenizers"});
+    for (const CheckedJson& inner : parse_sequence(pre_tokenizer.at("pretokenizers"), depth)) {
+      add_steps(inner, depth + 1);
+    }
+  } else if (type.string() == "ByteLevel") {
+    steps_.push_back(parse_byte_level(pre_tokenizer));
+  } else if (type.string() == "Split") {
+    steps_.push_back(parse_split(pre_tokenizer));
+  } else if (type.string() == "Digits") {
+    steps_.push_back(parse_digits(pre_tokenizer));
+  } else if (type.string() == "Metaspace") {
+    steps_.push_back(parse_metaspace(pre_tokenizer));
+  } else {
+    type.refuse("is not supported");
+  }
+}
+
+PreTokenizer::ByteLevel PreTokenizer::parse_byte_level(const CheckedJson& pre_tokenizer) {
+  // trim_offsets is the post-processor's.
+  pre_tokenizer.allow_keys({"type", "add_prefix_space", "trim_offsets", "use_regex"});
+  const std::optional<CheckedJson> use_regex = pre_tokenizer.find("use_regex");
+  ByteLevel result = {pre_tokenizer.at("add_prefix_space").boolean(), std::nullopt};
+  if (!use_regex || use_regex->boolean()) result.words = TextPattern::regex(kByteLevelWords);
+  return result;
+}
+
+PreTokenizer::Split PreTokenizer::parse_split(const CheckedJson& pre_tokenizer) {
+  pre_tokenizer.allow_keys({"type", "pattern", "behavior", "invert"});
+  return {
+      parse_pattern(pre_tokenizer.at("pattern")),
+      parse_placement(pre_tokenizer.at("behavior")),
+      pre_tokenizer.at("invert").boolean()};
+}
+
+PreTokenizer::Digits PreTokenizer::parse_digits(const CheckedJson& pre_tokenizer) {
+  pre_tokenizer.allow_keys({"type", "individual_digits"});
+  const bool is_individual = pre_tokenizer.at("individual_digits").boolean();
+  return {is_individual ? MatchPlacement::Isolated : MatchPlacement::Contiguous};
+}
+
+PreTokenizer::Metaspace PreTokenizer::parse_metaspace(const CheckedJson& pre_tokenizer) {
+  pre_tokenizer.allow_keys(
+      {"type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep"});
+  const CheckedJson replacement = pre_tokenizer.at("replacement");
+  const bool is_character = code_point_offsets(replacement.string()).size() == 2;
+  if (!is_character) replacement.refuse("must be one character");
+
+  PrependScheme scheme = PrependScheme::Always;
+  if (const std::optional<CheckedJson> name = pre_tokenizer.find("prepend_scheme")) {
+    if (name->string() == "first") {
+      scheme = PrependScheme::First;
+    } else if (name->string() == "never") {
+      scheme = PrependScheme::Never;
+    } else if (name->string() != "always") {
+      name->refuse("is not supported");
+    }
+  }
+  // The older spelling of "never".
+  const std::optional<CheckedJson> adds_space = pre_tokenizer.find("add_prefix_space");
+  if (adds_space && !adds_space->boolean() && scheme != PrependScheme::Never) {
+    adds_space->refuse("does not agree with prepend_scheme");
+  }
+  const std::optional<CheckedJson> split = pre_tokenizer.find("split");
+  return {TextPattern::literal(" "), replacement.string(), scheme, !split || split->boolean()};
+}
+
+void PreTokenizer::pre_tokenize(PiecedText& text) const {
+  for (const Step& step : steps_) {
+    std::visit([&](const auto& kind) { apply(kind, text); }, step);
+  }
+}
+
+void PreTokenizer::apply(const ByteLevel& byte_level, PiecedText& text) {
+  if (byte_level.adds_prefix_space) {
+    text.rewrite([](const AlignedView& piece, AlignedText& result) {
+      append_prefixed(piece.bytes.starts_with(' ') ? "" : " ", piece, result);
+    });
+  }
+  if (byte_level.words) {
+    TextPattern::Matcher matcher(*byte_level.words);
+    text.cut([&](const AlignedView& piece, std::vector<TextPiece>& parts) {
+      for (const PatternRange& range : matcher.find_all(piece.bytes)) {
+        parts.push_back({.range = range.range});
+      }
+    });
+  }
+  text.rewrite(append_byte_characters);
+}
+
+void PreTokenizer::apply(const Split& split, PiecedText& text) {
+  TextPattern::Matcher matcher(split.pattern);
+  text.cut([&](const AlignedView& piece, std::vector<TextPiece>& parts) {
+    std::vector<PatternRange> ranges = matcher.find_all(piece.bytes);
+    for (PatternRange& range : ranges) {
+      range.is_match = range.is_match != split.inverts;
+    }
+    append_parts(place_matches(std::move(ranges), split.placement), parts);
+  });
+}
+
+void PreTokenizer::apply(const Digits& digits, PiecedText& text) {
+  text.cut([&](const AlignedView& piece, std::vector<TextPiece>& parts) {
+    append_parts(place_matches(match_characters(piece.bytes, is_number), digits.placement), parts);
+  });
+}
+
+void PreTokenizer::apply(const Metaspace& metaspace, PiecedText& text) {
+  TextPattern::Matcher matcher(metaspace.space);
+  text.rewrite([&](const AlignedView& piece, AlignedText& result) {
+    append_replaced(matcher, metaspace.replacement, piece, result);
+  });
+
+  // "First" means the piece at the beginning of the original text.
+  text.rewrite([&](const AlignedView& piece, AlignedText& result) {
+    const bool prepends =
+        metaspace.prepend_scheme == PrependScheme::Always ||
+        (metaspace.prepend_scheme == PrependScheme::First && piece.origin.front() == 0);
+    const bool is_there = piece.bytes.starts_with(metaspace.replacement);
+    append_prefixed(prepends && !is_there ? metaspace.replacement : "", piece, result);
+  });
+
+  if (!metaspace.cuts) return;
+  UChar32 replacement = 0;
+  U8_GET_UNSAFE(metaspace.replacement.data(), 0, replacement);
+  const auto is_replacement = [&](UChar32 character) { return character == replacement; };
+  text.cut([&](const AlignedView& piece, std::vector<TextPiece>& parts) {
+    const auto placement = MatchPlacement::MergedWithNext;
+    append_parts(place_matches(match_characters(piece.bytes, is_replacement), placement), parts);
+  });
+}
+
+}  // namespace limn

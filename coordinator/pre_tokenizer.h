@@ -1,0 +1,74 @@
+// What a tokenizer does to its text before the model: cut it into words.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "coordinator/checked_json.h"
+#include "coordinator/pieced_text.h"
+#include "coordinator/text_pattern.h"
+
+namespace limn {
+
+// Where the text of a match goes when a text is cut at the matches of a pattern.
+enum class MatchPlacement { Isolated, Removed, MergedWithPrevious, MergedWithNext, Contiguous };
+
+// The entry "pre_tokenizer" of a tokenizer file. Threads: immutable.
+class PreTokenizer {
+ public:
+  // Does nothing.
+  PreTokenizer() = default;
+
+  // Throws DataError when the kind, or one inside a Sequence, is not supported.
+  explicit PreTokenizer(const CheckedJson& pre_tokenizer);
+
+  // Cuts, and where the kind asks for it rewrites, every piece on its own.
+  void pre_tokenize(PiecedText& text) const;
+
+ private:
+  // Turns bytes into the characters of the byte alphabet, after cutting at `words`.
+  struct ByteLevel {
+    bool adds_prefix_space;
+    std::optional<TextPattern> words;
+  };
+
+  struct Split {
+    TextPattern pattern;
+    MatchPlacement placement;
+    bool inverts;  // what lies between matches counts as the matches
+  };
+
+  struct Digits {
+    MatchPlacement placement;
+  };
+
+  enum class PrependScheme { First, Never, Always };
+
+  // Replaces spaces by a visible character, prepends one, and cuts before each.
+  struct Metaspace {
+    TextPattern space;
+    std::string replacement;
+    PrependScheme prepend_scheme;
+    bool cuts;
+  };
+
+  using Step = std::variant<ByteLevel, Split, Digits, Metaspace>;
+
+  void add_steps(const CheckedJson& pre_tokenizer, int depth);
+  static ByteLevel parse_byte_level(const CheckedJson& pre_tokenizer);
+  static Split parse_split(const CheckedJson& pre_tokenizer);
+  static Digits parse_digits(const CheckedJson& pre_tokenizer);
+  static Metaspace parse_metaspace(const CheckedJson& pre_tokenizer);
+
+  static void apply(const ByteLevel& byte_level, PiecedText& text);
+  static void apply(const Split& split, PiecedText& text);
+  static void apply(const Digits& digits, PiecedText& text);
+  static void apply(const Metaspace& metaspace, PiecedText& text);
+
+  std::vector<Step> steps_;
+};
+
+}  // namespace limn
