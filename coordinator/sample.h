@@ -36,9 +36,12 @@ class SamplePreparer {
       const Tokenizer* tokenizer, const ExplainOptions& options, const ModelLimits& limits);
 
   // Encodes prompt and target together and splits where the prompt's own encoding ends; trailing
-  // white space of the prompt goes to the target (the convention of lm-evaluation-harness). Throws
-  // DataError naming the record's place: an empty prompt or target, a token the model does not
-  // have, a sequence longer than the model allows, a unit outside the text, no unit at all.
+  // white space of the prompt goes to the target (the convention of lm-evaluation-harness). A text
+  // that meets token ids is encoded alone; ids are spelt out by the tokenizer. Special tokens that
+  // the tokenizer puts at the end are left out. Words and sentences that get no token are no units.
+  // Throws DataError naming the record's place: an empty prompt or target, a token the model does
+  // not have, a sequence longer than the model allows, evidence or a unit outside the text, a given
+  // unit without token, no unit at all.
   Sample prepare(const DatasetRecord& record) const;
 
  private:

@@ -10,18 +10,29 @@
 
 namespace limn {
 
-// The character ranges of the words or sentences of `text`, ascending, by Unicode's segmentation
-// rules (UAX #29, as ICU implements them, with its list of English abbreviations for sentences).
-// White space between words belongs to none; sentences are trimmed of the white space around them.
-// A punctuation mark is a word of its own. Requires: `text` is valid UTF-8; `kind` is Word or
+// The character ranges of the words or sentences of `text`, ascending and disjoint, by Unicode's
+// segmentation rules (UAX #29, as ICU implements them). White space belongs to no word, a
+// punctuation mark is a word of its own. A sentence ends with its line at the latest; it goes on
+// after an abbreviation ("Dr.", "U.S.", an initial) and after the number of a list item ("2."), and
+// is trimmed of the white space around it. Requires: `text` is valid UTF-8; `kind` is Word or
 // Sentence.
 std::vector<CharRange> segment_text(std::string_view text, UnitKind kind);
 
-// One unit for each range, with the tokens that belong to it: those whose first character that is
-// not white space lies in the range (for a token of white space alone: whose first character does).
-// A unit may end up without tokens. Requires: `tokens` are those of `text`.
+// Which tokens belong to a range. White space at a token's ends does not count, unless the token is
+// nothing but white space.
+enum class TokenMembership {
+  FirstCharacter,  // those whose first character lies in it: disjoint ranges share no token
+  AnyCharacter,    // those that have a character in it
+};
+
+// One unit for each range, with the tokens that belong to it. A unit may end up without tokens, and
+// a token without unit. Requires: `text` is valid UTF-8, `tokens` are its tokens in the order of
+// their characters; no range is empty.
 std::vector<UnitRecord> units_of_ranges(
-    std::string_view text, std::span<const CharRange> ranges, std::span<const TokenRecord> tokens);
+    std::string_view text,
+    std::span<const CharRange> ranges,
+    std::span<const TokenRecord> tokens,
+    TokenMembership membership);
 
 // One unit for each token that covers characters; special tokens are never units.
 std::vector<UnitRecord> units_of_tokens(std::span<const TokenRecord> tokens);

@@ -1,0 +1,25 @@
+#include "coordinator/white_space.h"
+
+#include <unicode/uchar.h>
+#include <unicode/utf8.h>
+
+namespace limn {
+
+bool is_white_space(char32_t character) {
+  // Of ICU's four notions of white space the one that equals Python's on every code point.
+  return u_isspace(static_cast<UChar32>(character));
+}
+
+std::string_view without_trailing_white_space(std::string_view text) {
+  std::size_t end = text.size();
+  while (end > 0) {
+    std::size_t begin = end;
+    UChar32 last = 0;
+    U8_PREV_UNSAFE(text.data(), begin, last);
+    if (!is_white_space(static_cast<char32_t>(last))) break;
+    end = begin;
+  }
+  return text.substr(0, end);
+}
+
+}  // namespace limn
