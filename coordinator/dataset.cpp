@@ -13,7 +13,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
-#include <xxhash.h>
 
 #include "storage/error.h"
 #include "storage/nearest_name.h"
@@ -296,21 +295,6 @@ DatasetReader& DatasetReader::operator=(DatasetReader&&) noexcept = default;
 
 std::optional<DatasetRecord> DatasetReader::next() {
   return impl_->next();
-}
-
-std::string dataset_fingerprint(const std::filesystem::path& path) {
-  std::ifstream file = open_file(path);
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(
-      XXH3_createState(), XXH3_freeState);
-  XXH3_128bits_reset(state.get());
-  std::vector<char> buffer(1 << 20);
-  while (file) {
-    file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
-    XXH3_128bits_update(state.get(), buffer.data(), static_cast<std::size_t>(file.gcount()));
-  }
-  check_read(file, path);
-  const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
 }  // namespace limn

@@ -52,7 +52,4 @@ class DatasetReader {
   std::unique_ptr<Impl> impl_;
 };
 
-// The XXH3-128 of the file's bytes as 32 hexadecimal digits. Throws IoError.
-std::string dataset_fingerprint(const std::filesystem::path& path);
-
 }  // namespace limn
