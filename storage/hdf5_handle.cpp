@@ -21,10 +21,19 @@ herr_t take_description(unsigned, const H5E_error2_t* error, void* description) 
   return 0;
 }
 
+// The operating system's words, where HDF5 wraps them into a line of numbers and times.
+std::string system_words(const std::string& description) {
+  constexpr std::string_view kBefore = "error message = '";
+  const std::size_t before = description.find(kBefore);
+  if (before == std::string::npos) return description;
+  const std::size_t begin = before + kBefore.size();
+  return description.substr(begin, description.find('\'', begin) - begin);
+}
+
 std::string innermost_error() {
   std::string description;
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_description, &description);
-  return description.empty() ? "HDF5 failed" : description;
+  return description.empty() ? "HDF5 failed" : system_words(description);
 }
 
 [[noreturn]] void throw_failure(const Hdf5Origin& origin, std::string_view what) {
@@ -39,6 +48,7 @@ std::string innermost_error() {
 // of the file for the message.
 template <typename Call>
 auto checked(const Hdf5Origin& origin, std::string_view what, Call call) {
+  // Each thread has an error stack of its own, which prints unless told otherwise.
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   const auto result = call();
   if (result < 0) throw_failure(origin, what);
@@ -286,7 +296,19 @@ Hdf5File::Hdf5File(Hdf5Origin origin, Hdf5FileId id)
     : origin_(std::move(origin)),
       id_(std::move(id)) {}
 
+namespace {
+
+// At exit HDF5 1.10 touches files that it could not write and close, and crashes. Here everything
+// is closed by its owner, so that nothing is left to do. Has no effect after any other call of
+// HDF5, be it hidden in one of its constants.
+void forgo_exit_handler() {
+  [[maybe_unused]] static const herr_t without_exit_handler = H5dont_atexit();
+}
+
+}  // namespace
+
 Hdf5File Hdf5File::create(const std::filesystem::path& path) {
+  forgo_exit_handler();
   // The system's own words when the file cannot be made; HDF5's are long.
   FileDescriptor(path, O_WRONLY | O_CREAT | O_TRUNC);
   Hdf5Origin origin{path.string(), Hdf5Access::Write};
@@ -299,6 +321,7 @@ Hdf5File Hdf5File::create(const std::filesystem::path& path) {
 }
 
 Hdf5File Hdf5File::open(const std::filesystem::path& path) {
+  forgo_exit_handler();
   FileDescriptor(path, O_RDONLY);
   Hdf5Origin origin{path.string(), Hdf5Access::Read};
   const Hdf5PropertiesId access = file_access_properties(origin);
@@ -376,6 +399,8 @@ Hdf5Dataset Hdf5File::create_text_dataset(
   checked(origin_, path, [&] {
     return H5Dwrite(id.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
   });
+  // Closing would write it, too, but in a destructor, where nobody learns of a full disk.
+  checked(origin_, path, [&] { return H5Dflush(id.get()); });
   return Hdf5Dataset(origin_, path, std::move(id));
 }
 
@@ -438,8 +463,12 @@ std::string Hdf5File::read_fixed_text_attribute(const std::string& name) const {
   return text.substr(0, text.find('\0'));
 }
 
-void Hdf5File::close() {
+void Hdf5File::flush() {
   checked(origin_, "the file", [&] { return H5Fflush(id_.get(), H5F_SCOPE_GLOBAL); });
+}
+
+void Hdf5File::close() {
+  flush();
   checked(origin_, "the file", [&] { return H5Fclose(id_.release()); });
 }
 

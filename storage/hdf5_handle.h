@@ -163,7 +163,10 @@ class Hdf5File {
   // Throws DataError when the attribute is no fixed text.
   std::string read_fixed_text_attribute(const std::string& name) const;
 
-  // Writes what is buffered and closes. Requires: no dataset is open any more. Throws IoError.
+  // Writes what HDF5 holds back. Throws IoError. Datasets that are closed before may fail unheard.
+  void flush();
+
+  // Flushes and closes. Requires: no dataset is open any more. Throws IoError.
   void close();
 
  private:

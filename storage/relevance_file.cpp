@@ -157,6 +157,7 @@ class RelevanceWriter::Impl {
     write_scales();
     // Last, for they make it a relevance file.
     write_attributes(file_, attributes_);
+    file_.flush();
     ids_.reset();
     messages_.reset();
     columns_.clear();

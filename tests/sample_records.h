@@ -29,7 +29,8 @@ inline SampleRecord example_record() {
   SampleRecord record;
   record.id = "caf\xC3\xA9";
   record.text = "Ada met Bo. Who? Bo";
-  record.tokens = {{1, {}}, {37, {0, 3}}, {52, {3, 7}}, {11, {7, 11}}, {9, {11, 16}}, {11, {16, 19}}};
+  record.tokens = {
+      {1, {}}, {37, {0, 3}}, {52, {3, 7}}, {11, {7, 11}}, {9, {11, 16}}, {11, {16, 19}}};
   record.units = {{{0, 11}, {}, {1, 2, 3}}, {{12, 16}, {}, {4}}};
   record.targets = {{5, 11, -0.5F}};
   record.delta = {2.25F, 0.125F};
@@ -46,7 +47,8 @@ inline SampleRecord random_record(std::mt19937_64& random) {
   record.id = "sample-" + std::to_string(random() % 100000);
   record.text = std::string(static_cast<std::size_t>(below(60)), 'x');
   const std::int32_t num_tokens = 1 + below(20);
-  for (std::int32_t i = 0; i < num_tokens; ++i) record.tokens.push_back({below(32000), {i, i + 1}});
+  for (std::int32_t i = 0; i < num_tokens; ++i)
+    record.tokens.push_back({below(32000), {i, i + 1}});
   const std::int32_t num_units = below(6);
   for (std::int32_t i = 0; i < num_units; ++i) {
     UnitRecord unit{{i, i + 2}, {i, 0, i + 8, 8}, {}};
@@ -57,7 +59,8 @@ inline SampleRecord random_record(std::mt19937_64& random) {
   }
   const std::int32_t num_targets = below(4);
   for (std::int32_t i = 0; i < num_targets; ++i) {
-    record.targets.push_back({below(num_tokens), below(32000), -0.25F * static_cast<float>(below(40))});
+    record.targets.push_back(
+        {below(num_tokens), below(32000), -0.25F * static_cast<float>(below(40))});
   }
   for (std::int32_t i = 0; i < num_units * num_targets; ++i) {
     record.delta.push_back(static_cast<float>(below(1000)) / 128.0F - 2.0F);

@@ -18,8 +18,7 @@ int main(int argc, char** argv) {
   limn::RelevanceWriter writer(argv[1], limn::test::example_attributes());
   std::vector<std::int64_t> sample_index;
   for (std::int64_t sample = 0; sample < std::stoll(argv[2]); ++sample) {
-    writer.append(
-        sample == 0 ? limn::test::example_record() : limn::test::random_record(random));
+    writer.append(sample == 0 ? limn::test::example_record() : limn::test::random_record(random));
     sample_index.push_back(3 * sample);
   }
   if (argc > 3) writer.write_part_contents(sample_index, std::vector<std::int64_t>{7, 8});
