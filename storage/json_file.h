@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
@@ -10,5 +11,12 @@ namespace limn {
 // Reads a whole JSON file. Throws IoError when it is missing or unreadable, DataError naming the
 // file, line and column when it is not JSON.
 nlohmann::json read_json(const std::filesystem::path& path);
+
+// Parses a JSON text; `where` names it in messages. `callback` sees every event, as nlohmann
+// describes. Throws DataError as read_json().
+nlohmann::json parse_json(
+    std::string_view text,
+    std::string_view where,
+    const nlohmann::json::parser_callback_t& callback = nullptr);
 
 }  // namespace limn

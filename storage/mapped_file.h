@@ -7,10 +7,11 @@
 
 namespace limn {
 
-// Owns: the mapping. Threads: immutable.
+// Owns: the mapping. Requires: nobody shortens the file meanwhile (reading what is gone ends the
+// program, SIGBUS). Threads: immutable.
 class MappedFile {
  public:
-  // Throws IoError when the file is missing or cannot be read, naming it.
+  // Throws IoError when the file is missing, cannot be read or is no regular file, naming it.
   explicit MappedFile(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(MappedFile&&) noexcept;

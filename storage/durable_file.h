@@ -1,0 +1,42 @@
+// Files that are on disk for good once a call returns: descriptors, sync and atomic replacement.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace limn {
+
+// Owns: an open file. Move-only.
+class FileDescriptor {
+ public:
+  // Opens with the flags of open(2); O_CLOEXEC is always added. Throws IoError.
+  FileDescriptor(const std::filesystem::path& path, int flags);
+  ~FileDescriptor();
+  FileDescriptor(FileDescriptor&& other) noexcept;
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept;
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+
+  int get() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+// Throws IoError for what the system call that just failed left in errno; `problem` reads like
+// "cannot be opened".
+[[noreturn]] void throw_errno(const std::filesystem::path& path, std::string_view problem);
+
+// Writes all of `text` from the beginning of the file. Throws IoError.
+void write_text(
+    const FileDescriptor& file, const std::filesystem::path& path, std::string_view text);
+
+// Waits until the file's bytes, or the folder's entries, are on disk. Throws IoError.
+void sync_file(const std::filesystem::path& path);
+void sync_folder(const std::filesystem::path& folder);
+
+// Gives the synced file `from` the name `to` of the same folder, replacing what was there. After a
+// crash `to` is either the old or the new file. Throws IoError.
+void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+
+}  // namespace limn

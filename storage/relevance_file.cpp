@@ -1,0 +1,505 @@
+#include "storage/relevance_file.h"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "storage/durable_file.h"
+#include "storage/error.h"
+#include "storage/hdf5_column.h"
+#include "storage/hdf5_handle.h"
+#include "storage/json_file.h"
+#include "storage/relevance_format.h"
+
+namespace limn {
+
+namespace {
+
+using Column = RelevanceColumn;
+
+std::span<const std::uint8_t> utf8_bytes(const std::string& text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+std::string text_of(const std::vector<std::uint8_t>& bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+
+bool ascends(std::span<const std::int64_t> values) {
+  return std::adjacent_find(values.begin(), values.end(), std::greater_equal<>()) == values.end();
+}
+
+nlohmann::json header_json(const RelevanceAttributes& attributes) {
+  return {
+      {"format", kRelevanceFormat},
+      {"format_version", kRelevanceFormatVersion},
+      {"complete", attributes.complete},
+      {"job", attributes.job},
+      {"model", attributes.model},
+      {"software_version", attributes.software_version},
+      {"tensor_parallel", attributes.tensor_parallel},
+      {"dtype", attributes.dtype}};
+}
+
+void write_attributes(Hdf5File& file, const RelevanceAttributes& attributes) {
+  file.write_text_attribute("format", kRelevanceFormat);
+  file.write_attribute("format_version", kRelevanceFormatVersion);
+  file.write_attribute("complete", static_cast<std::uint8_t>(attributes.complete));
+  file.write_text_attribute("job", attributes.job);
+  file.write_text_attribute("model", attributes.model);
+  file.write_text_attribute("software_version", attributes.software_version);
+  file.write_attribute("tensor_parallel", attributes.tensor_parallel);
+  file.write_text_attribute("dtype", attributes.dtype);
+  file.write_fixed_text_attribute(kHeaderAttribute, header_json(attributes).dump());
+}
+
+RelevanceAttributes read_attributes(const Hdf5File& file) {
+  if (!file.has_attribute(kHeaderAttribute)) {
+    throw DataError(
+        fmt::format("{}: no relevance file, or one that was not finished", file.name()));
+  }
+  const std::string where = file.name() + " (header)";
+  const nlohmann::json header = parse_json(file.read_fixed_text_attribute(kHeaderAttribute), where);
+  try {
+    if (header.at("format").get<std::string>() != kRelevanceFormat) {
+      throw DataError(fmt::format(
+          "{}: format must be {}: {}", where, kRelevanceFormat, header.at("format").dump()));
+    }
+    const auto version = header.at("format_version").get<std::int32_t>();
+    if (version != kRelevanceFormatVersion) {
+      throw DataError(fmt::format(
+          "{}: format_version must be {}; use the release of limn that wrote the file, or run the "
+          "job again with this one: {}",
+          where,
+          kRelevanceFormatVersion,
+          version));
+    }
+    return {
+        .complete = header.at("complete").get<bool>(),
+        .job = header.at("job").get<std::string>(),
+        .model = header.at("model").get<std::string>(),
+        .software_version = header.at("software_version").get<std::string>(),
+        .tensor_parallel = header.at("tensor_parallel").get<std::int32_t>(),
+        .dtype = header.at("dtype").get<std::string>()};
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(
+        fmt::format("{}: an attribute is missing or of another type: {}", where, error.what()));
+  }
+}
+
+}  // namespace
+
+class RelevanceWriter::Impl {
+ public:
+  Impl(const std::filesystem::path& path, const RelevanceAttributes& attributes)
+      : path_(path),
+        attributes_(attributes),
+        file_(Hdf5File::create(path)) {
+    for (const char* group : kRelevanceGroups)
+      file_.create_group(group);
+    ids_.emplace(file_, kSampleId);
+    messages_.emplace(file_, kSampleMessage);
+    for (const ColumnFormat& format : kRelevanceColumns)
+      columns_.emplace_back(file_, format);
+    for (const RaggedColumns& ragged : kRaggedColumns)
+      append_offset(ragged.offset, 0);
+    append_offset(Column::UnitTokenOffset, 0);
+  }
+
+  void append(const SampleRecord& sample) {
+    check(
+        sample.delta.size() == sample.units.size() * sample.targets.size(),
+        "sample {}: {} deltas for {} units and {} targets",
+        sample.id,
+        sample.delta.size(),
+        sample.units.size(),
+        sample.targets.size());
+    append_texts(sample);
+    for (const TokenRecord& token : sample.tokens)
+      append_token(token);
+    for (const UnitRecord& unit : sample.units)
+      append_unit(unit);
+    for (const TargetRecord& target : sample.targets)
+      append_target(target);
+    column(Column::Delta).append(std::span(sample.delta));
+    for (const EvidenceRecord& evidence : sample.evidence)
+      append_evidence(evidence);
+    for (const RaggedColumns& ragged : kRaggedColumns) {
+      append_offset(ragged.offset, column(ragged.rows).rows());
+    }
+  }
+
+  void write_part_contents(
+      std::span<const std::int64_t> sample_index, std::span<const std::int64_t> batch_ids) {
+    check(
+        static_cast<std::int64_t>(sample_index.size()) == ids_->rows(),
+        "{} sample indices for {} samples",
+        sample_index.size(),
+        ids_->rows());
+    check(ascends(sample_index), "the samples of a part must ascend");
+    file_.create_group(kPartGroup);
+    columns_.emplace_back(file_, kPartSampleIndex).append(sample_index);
+    columns_.emplace_back(file_, kPartBatchId).append(batch_ids);
+  }
+
+  void close() {
+    ids_->flush();
+    messages_->flush();
+    for (ColumnWriter& column : columns_)
+      column.flush();
+    write_scales();
+    // Last, for they make it a relevance file.
+    write_attributes(file_, attributes_);
+    ids_.reset();
+    messages_.reset();
+    columns_.clear();
+    file_.close();
+    sync_file(path_);
+  }
+
+ private:
+  ColumnWriter& column(Column column) { return columns_[static_cast<std::size_t>(column)]; }
+
+  void append_offset(Column offset, std::int64_t row) { column(offset).append(row); }
+
+  void append_texts(const SampleRecord& sample) {
+    ids_->append(sample.id);
+    messages_->append(sample.message);
+    column(Column::SampleStatus).append(static_cast<std::uint8_t>(sample.status));
+    column(Column::IdUtf8).append(utf8_bytes(sample.id));
+    column(Column::MessageUtf8).append(utf8_bytes(sample.message));
+    column(Column::TextUtf8).append(utf8_bytes(sample.text));
+  }
+
+  void append_token(const TokenRecord& token) {
+    column(Column::TokenId).append(token.id);
+    column(Column::TokenCharStart).append(token.chars.begin);
+    column(Column::TokenCharEnd).append(token.chars.end);
+  }
+
+  void append_unit(const UnitRecord& unit) {
+    column(Column::UnitCharStart).append(unit.chars.begin);
+    column(Column::UnitCharEnd).append(unit.chars.end);
+    append_box(Column::UnitBox, unit.box);
+    column(Column::UnitToken).append(std::span(unit.tokens));
+    append_offset(Column::UnitTokenOffset, column(Column::UnitToken).rows());
+  }
+
+  void append_target(const TargetRecord& target) {
+    column(Column::TargetPosition).append(target.position);
+    column(Column::TargetToken).append(target.token);
+    column(Column::TargetLogProb).append(target.log_prob);
+  }
+
+  void append_evidence(const EvidenceRecord& evidence) {
+    column(Column::EvidenceCharStart).append(evidence.chars.begin);
+    column(Column::EvidenceCharEnd).append(evidence.chars.end);
+    append_box(Column::EvidenceBox, evidence.box);
+  }
+
+  void append_box(Column boxes, const PixelBox& box) {
+    const std::array<std::int32_t, kCorners.size()> corners = {box.x0, box.y0, box.x1, box.y1};
+    column(boxes).append(std::span<const std::int32_t>(corners));
+  }
+
+  void write_scales() {
+    file_.create_text_dataset(kCornerDimension, kCorners);
+    std::map<std::string, std::int64_t> lengths;
+    std::vector<ScaledDataset> datasets;
+    const auto add = [&](auto& column) {
+      const ColumnFormat& format = column.format();
+      lengths.emplace(format.dimension, column.rows());
+      std::vector<std::string> dimensions = {format.dimension};
+      if (format.width > 1) dimensions.push_back(kCornerDimension);
+      datasets.push_back({&column.dataset(), format.path, std::move(dimensions)});
+    };
+    add(*ids_);
+    add(*messages_);
+    for (ColumnWriter& column : columns_)
+      add(column);
+    write_dimension_scales(file_, lengths, datasets);
+  }
+
+  std::filesystem::path path_;
+  RelevanceAttributes attributes_;
+  Hdf5File file_;
+  // Optional, so that close() can close them before the file.
+  std::optional<TextColumnWriter> ids_;
+  std::optional<TextColumnWriter> messages_;
+  std::vector<ColumnWriter> columns_;  // kRelevanceColumns, then those of a part
+};
+
+RelevanceWriter::RelevanceWriter(
+    const std::filesystem::path& path, const RelevanceAttributes& attributes)
+    : impl_(std::make_unique<Impl>(path, attributes)) {}
+
+RelevanceWriter::~RelevanceWriter() = default;
+RelevanceWriter::RelevanceWriter(RelevanceWriter&&) noexcept = default;
+RelevanceWriter& RelevanceWriter::operator=(RelevanceWriter&&) noexcept = default;
+
+void RelevanceWriter::append(const SampleRecord& sample) {
+  impl_->append(sample);
+}
+
+void RelevanceWriter::write_part_contents(
+    std::span<const std::int64_t> sample_index, std::span<const std::int64_t> batch_ids) {
+  impl_->write_part_contents(sample_index, batch_ids);
+}
+
+void RelevanceWriter::close() {
+  impl_->close();
+}
+
+class RelevanceReader::Impl {
+ public:
+  explicit Impl(const std::filesystem::path& path)
+      : file_(Hdf5File::open(path)),
+        attributes_(read_attributes(file_)) {
+    for (const ColumnFormat& format : kRelevanceColumns)
+      columns_.emplace_back(file_, format);
+    check_lengths();
+    if (file_.has(kPartGroup)) {
+      part_sample_index_ = ColumnReader(file_, kPartSampleIndex).read_all<std::int64_t>();
+      part_batch_ids_ = ColumnReader(file_, kPartBatchId).read_all<std::int64_t>();
+      check_part();
+    }
+  }
+
+  const RelevanceAttributes& attributes() const { return attributes_; }
+
+  std::int64_t num_samples() const { return column(Column::SampleStatus).rows(); }
+
+  const std::vector<std::int64_t>& part_sample_index() const { return part_sample_index_; }
+
+  const std::vector<std::int64_t>& part_batch_ids() const { return part_batch_ids_; }
+
+  std::vector<std::string> sample_ids() const {
+    std::vector<std::string> ids;
+    for (std::int64_t sample = 0; sample < num_samples(); ++sample) {
+      ids.push_back(read_text(Column::IdOffset, Column::IdUtf8, sample));
+    }
+    return ids;
+  }
+
+  SampleRecord read(std::int64_t sample) const {
+    check(sample >= 0 && sample < num_samples(), "no such sample: {}", sample);
+    SampleRecord record;
+    record.status = read_status(sample);
+    record.id = read_text(Column::IdOffset, Column::IdUtf8, sample);
+    record.message = read_text(Column::MessageOffset, Column::MessageUtf8, sample);
+    record.text = read_text(Column::TextOffset, Column::TextUtf8, sample);
+    record.tokens = read_tokens(sample);
+    record.units = read_units(sample);
+    record.targets = read_targets(sample);
+    record.delta =
+        column(Column::Delta).read<float>(read_rows(Column::DeltaOffset, Column::Delta, sample));
+    record.evidence = read_evidence(sample);
+    check_record(record, sample);
+    return record;
+  }
+
+ private:
+  const ColumnReader& column(Column column) const {
+    return columns_[static_cast<std::size_t>(column)];
+  }
+
+  // Columns of one dimension have one length.
+  void check_lengths() const {
+    std::map<std::string_view, std::int64_t> lengths;
+    for (std::size_t i = 0; i < kRelevanceColumns.size(); ++i) {
+      check_length(lengths, kRelevanceColumns[i], columns_[i].rows());
+    }
+    check_bounds(lengths, kSampleDimension, kSampleBoundDimension);
+    check_bounds(lengths, kUnitDimension, kUnitBoundDimension);
+  }
+
+  void check_length(
+      std::map<std::string_view, std::int64_t>& lengths,
+      const ColumnFormat& format,
+      std::int64_t rows) const {
+    const auto [known, is_new] = lengths.emplace(format.dimension, rows);
+    if (known->second != rows) {
+      throw DataError(fmt::format(
+          "{}: {} must have {} rows: {}", file_.name(), format.path, known->second, rows));
+    }
+  }
+
+  // Offsets have one row more than there are ranges.
+  void check_bounds(
+      const std::map<std::string_view, std::int64_t>& lengths,
+      std::string_view dimension,
+      std::string_view bound_dimension) const {
+    if (lengths.at(bound_dimension) != lengths.at(dimension) + 1) {
+      throw DataError(fmt::format(
+          "{}: {} must be one longer than {}: {} and {}",
+          file_.name(),
+          bound_dimension,
+          dimension,
+          lengths.at(bound_dimension),
+          lengths.at(dimension)));
+    }
+  }
+
+  void check_part() const {
+    const bool starts_at_zero = part_sample_index_.empty() || part_sample_index_.front() >= 0;
+    if (!ascends(part_sample_index_) || !starts_at_zero ||
+        static_cast<std::int64_t>(part_sample_index_.size()) != num_samples()) {
+      throw DataError(fmt::format(
+          "{}: {} must ascend, one for each sample", file_.name(), kPartSampleIndex.path));
+    }
+  }
+
+  RowRange read_rows(Column offset, Column rows, std::int64_t index) const {
+    const auto offsets = column(offset).read_offsets({index, index + 1}, column(rows).rows());
+    return {offsets[0], offsets[1]};
+  }
+
+  std::string read_text(Column offset, Column utf8, std::int64_t sample) const {
+    return text_of(column(utf8).read<std::uint8_t>(read_rows(offset, utf8, sample)));
+  }
+
+  SampleStatus read_status(std::int64_t sample) const {
+    const std::uint8_t status =
+        column(Column::SampleStatus).read<std::uint8_t>({sample, sample + 1}).front();
+    if (status > static_cast<std::uint8_t>(SampleStatus::Skipped)) {
+      throw DataError(fmt::format(
+          "{}: samples/status must be 0, 1 or 2: {} of sample {}", file_.name(), status, sample));
+    }
+    return static_cast<SampleStatus>(status);
+  }
+
+  std::vector<TokenRecord> read_tokens(std::int64_t sample) const {
+    const RowRange rows = read_rows(Column::TokenOffset, Column::TokenId, sample);
+    const auto ids = column(Column::TokenId).read<std::int32_t>(rows);
+    const auto chars = read_chars(Column::TokenCharStart, Column::TokenCharEnd, rows);
+    std::vector<TokenRecord> tokens;
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      tokens.push_back({ids[i], chars[i]});
+    return tokens;
+  }
+
+  std::vector<UnitRecord> read_units(std::int64_t sample) const {
+    const RowRange rows = read_rows(Column::UnitOffset, Column::UnitCharStart, sample);
+    const auto chars = read_chars(Column::UnitCharStart, Column::UnitCharEnd, rows);
+    const auto boxes = read_boxes(Column::UnitBox, rows);
+    const ColumnReader& tokens = column(Column::UnitToken);
+    const auto offsets = column(Column::UnitTokenOffset).read_offsets(rows, tokens.rows());
+    const auto positions = tokens.read<std::int32_t>({offsets.front(), offsets.back()});
+    std::vector<UnitRecord> units;
+    for (std::size_t i = 0; i < chars.size(); ++i) {
+      const auto begin = positions.begin() + (offsets[i] - offsets.front());
+      const auto end = positions.begin() + (offsets[i + 1] - offsets.front());
+      units.push_back({chars[i], boxes[i], {begin, end}});
+    }
+    return units;
+  }
+
+  std::vector<TargetRecord> read_targets(std::int64_t sample) const {
+    const RowRange rows = read_rows(Column::TargetOffset, Column::TargetPosition, sample);
+    const auto positions = column(Column::TargetPosition).read<std::int32_t>(rows);
+    const auto tokens = column(Column::TargetToken).read<std::int32_t>(rows);
+    const auto log_probs = column(Column::TargetLogProb).read<float>(rows);
+    std::vector<TargetRecord> targets;
+    for (std::size_t i = 0; i < positions.size(); ++i) {
+      targets.push_back({positions[i], tokens[i], log_probs[i]});
+    }
+    return targets;
+  }
+
+  std::vector<EvidenceRecord> read_evidence(std::int64_t sample) const {
+    const RowRange rows = read_rows(Column::EvidenceOffset, Column::EvidenceCharStart, sample);
+    const auto chars = read_chars(Column::EvidenceCharStart, Column::EvidenceCharEnd, rows);
+    const auto boxes = read_boxes(Column::EvidenceBox, rows);
+    std::vector<EvidenceRecord> evidence;
+    for (std::size_t i = 0; i < chars.size(); ++i)
+      evidence.push_back({chars[i], boxes[i]});
+    return evidence;
+  }
+
+  std::vector<CharRange> read_chars(Column start, Column end, RowRange rows) const {
+    const auto starts = column(start).read<std::int32_t>(rows);
+    const auto ends = column(end).read<std::int32_t>(rows);
+    std::vector<CharRange> chars;
+    for (std::size_t i = 0; i < starts.size(); ++i)
+      chars.push_back({starts[i], ends[i]});
+    return chars;
+  }
+
+  std::vector<PixelBox> read_boxes(Column boxes, RowRange rows) const {
+    const auto corners = column(boxes).read<std::int32_t>(rows);
+    std::vector<PixelBox> result;
+    for (std::size_t i = 0; i < corners.size(); i += kCorners.size()) {
+      result.push_back({corners[i], corners[i + 1], corners[i + 2], corners[i + 3]});
+    }
+    return result;
+  }
+
+  // What the types of a SampleRecord do not say but its users lean on.
+  void check_record(const SampleRecord& record, std::int64_t sample) const {
+    const auto refuse = [&](std::string_view what) {
+      throw DataError(fmt::format("{}: {}: sample {} ({})", file_.name(), what, sample, record.id));
+    };
+    const auto is_position = [&](std::int32_t position) {
+      return position >= 0 && position < static_cast<std::int64_t>(record.tokens.size());
+    };
+    if (record.delta.size() != record.units.size() * record.targets.size()) {
+      refuse("relevance/delta must hold a value for each unit and target");
+    }
+    for (const UnitRecord& unit : record.units) {
+      if (!std::all_of(unit.tokens.begin(), unit.tokens.end(), is_position)) {
+        refuse("units/token must be positions in the sample's tokens");
+      }
+    }
+    for (const TargetRecord& target : record.targets) {
+      if (!is_position(target.position)) {
+        refuse("targets/position must be a position in the sample's tokens");
+      }
+    }
+  }
+
+  Hdf5File file_;
+  RelevanceAttributes attributes_;
+  std::vector<ColumnReader> columns_;  // kRelevanceColumns
+  std::vector<std::int64_t> part_sample_index_;
+  std::vector<std::int64_t> part_batch_ids_;
+};
+
+RelevanceReader::RelevanceReader(const std::filesystem::path& path)
+    : impl_(std::make_unique<Impl>(path)) {}
+
+RelevanceReader::~RelevanceReader() = default;
+RelevanceReader::RelevanceReader(RelevanceReader&&) noexcept = default;
+RelevanceReader& RelevanceReader::operator=(RelevanceReader&&) noexcept = default;
+
+const RelevanceAttributes& RelevanceReader::attributes() const {
+  return impl_->attributes();
+}
+
+std::int64_t RelevanceReader::num_samples() const {
+  return impl_->num_samples();
+}
+
+std::vector<std::string> RelevanceReader::sample_ids() const {
+  return impl_->sample_ids();
+}
+
+SampleRecord RelevanceReader::read(std::int64_t sample) const {
+  return impl_->read(sample);
+}
+
+std::vector<std::int64_t> RelevanceReader::part_sample_index() const {
+  return impl_->part_sample_index();
+}
+
+std::vector<std::int64_t> RelevanceReader::part_batch_ids() const {
+  return impl_->part_batch_ids();
+}
+
+}  // namespace limn
