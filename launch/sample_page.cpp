@@ -63,10 +63,11 @@ std::vector<CharRange> joined_ranges(
   for (const std::int32_t token : tokens) {
     const CharRange chars = token_chars[static_cast<std::size_t>(token)];
     if (!is_given(chars)) continue;
-    if (!ranges.empty() && ranges.back().end >= chars.begin)
+    if (!ranges.empty() && ranges.back().end >= chars.begin) {
       ranges.back().end = std::max(ranges.back().end, chars.end);
-    else
+    } else {
       ranges.push_back(chars);
+    }
   }
   return ranges;
 }
@@ -120,10 +121,8 @@ bool is_stronger(double relevance, double other) {
 class PageMarker {
  public:
   // Borrows: `sample` and `text`.
-  PageMarker(const SampleRecord& sample, const TokenText& text)
-      : sample_(sample),
-        text_(text),
-        page_{.text = characters_of(text.utf8)} {
+  PageMarker(const SampleRecord& sample, const TokenText& text) : sample_(sample), text_(text) {
+    page_.text = characters_of(text.utf8);
     page_.marks.resize(page_.text.size());
   }
 
@@ -148,9 +147,10 @@ class PageMarker {
       positions.push_back(target.position);
       page_.target_log_prob += static_cast<double>(target.log_prob);
     }
-    for (const CharRange& range : joined_ranges(positions, text_.token_chars))
+    for (const CharRange& range : joined_ranges(positions, text_.token_chars)) {
       for (CharacterMark& mark : marks_of(range))
         mark.is_target = true;
+    }
   }
 
   void mark_unit(const UnitRecord& unit, double relevance) {
@@ -158,9 +158,10 @@ class PageMarker {
     page_.units.push_back({text_of_unit(sample_, unit, page_.text, ranges), relevance});
     if (std::isfinite(relevance))
       page_.strongest_relevance = std::max(page_.strongest_relevance, std::abs(relevance));
-    for (const CharRange& range : ranges)
+    for (const CharRange& range : ranges) {
       for (CharacterMark& mark : marks_of(range))
         if (is_stronger(relevance, mark.relevance)) mark.relevance = relevance;
+    }
   }
 
   const SampleRecord& sample_;
@@ -184,11 +185,12 @@ void refuse_what_lies_outside(const SampleRecord& sample, const TokenText& text)
   };
   for (const CharRange& range : text.token_chars)
     refuse_unless(is_in_text(range), "a token outside its text");
-  for (const UnitRecord& unit : sample.units)
+  for (const UnitRecord& unit : sample.units) {
     refuse_unless(
         is_in_text(unit.chars) &&
             std::all_of(unit.tokens.begin(), unit.tokens.end(), is_in_sequence),
         "a unit outside its text");
+  }
   for (const TargetRecord& target : sample.targets)
     refuse_unless(is_in_sequence(target.position), "a target outside its text");
   refuse_unless(

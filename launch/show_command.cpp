@@ -53,9 +53,10 @@ std::filesystem::path relevance_path(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path)) return path;
   std::filesystem::path result = path / "relevance.h5";
   if (std::filesystem::exists(result)) return result;
-  if (has_parts(path))
+  if (has_parts(path)) {
     throw DataError(fmt::format(
         "{}: not complete yet; run the same job again to finish it, then show it", path.string()));
+  }
   throw DataError(fmt::format("{}: neither a run directory nor a relevance file", path.string()));
 }
 
@@ -126,10 +127,11 @@ void write_relevance(const SampleRecord& sample, const Sheet& sheet, std::ostrea
       counted(sample.targets.size(), "target token"),
       log_prob_text(page.target_log_prob));
   write_heading(sample.id, facts, sheet, out);
-  if (sheet.depth == ColorDepth::None)
+  if (sheet.depth == ColorDepth::None) {
     write_table(page, sheet.columns, out);
-  else
+  } else {
     write_shaded(page, sheet.depth, sheet.columns, out);
+  }
 }
 
 void write_sample(const SampleRecord& sample, const Sheet& sheet, std::ostream& out) {

@@ -139,9 +139,10 @@ std::vector<Line> break_lines(std::span<const VisibleCharacter> text, std::int64
       end_line(last_break.next_begin > begin ? last_break : in_the_word);
     }
     columns_taken += character.columns;
-    if (is_space || character.columns == 2)
+    if (is_space || character.columns == 2) {
       last_break = {
           .end = is_space ? i : i + 1, .next_begin = i + 1, .columns_before = columns_taken};
+    }
   }
   lines.push_back({begin, size});
   return lines;

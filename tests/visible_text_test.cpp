@@ -11,6 +11,8 @@
 namespace limn::test {
 namespace {
 
+using testing::AnyOf;
+using testing::Each;
 using testing::ElementsAre;
 
 std::vector<std::string> lines_of(std::string_view text, std::int64_t columns) {
@@ -79,21 +81,25 @@ TEST(BreakLinesTest, NeverCutsAWideCharacterOrAnAccent) {
   EXPECT_THAT(lines_of("abcde\u0301f", 5), ElementsAre("abcde\u0301", "f"));
 }
 
-TEST(BreakLinesTest, KeepsEveryLineWithinItsColumnsAndLosesNothingButBreaks) {
-  const std::string text =
+class BreakLinesAtTest : public testing::TestWithParam<std::int64_t> {};
+
+INSTANTIATE_TEST_SUITE_P(Columns, BreakLinesAtTest, testing::Range<std::int64_t>(2, 60));
+
+TEST_P(BreakLinesAtTest, KeepsWithinTheColumnsAndLosesNothingButBreaks) {
+  const std::vector<VisibleCharacter> characters = visible_characters(
       "On n'est pas \u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8 s\u00e9rieux, quand on a "
-      "dix-sept ans.\nUn beau soir,   foin des bocks et de la limonade\u2026\n\n  Des caf\u00e9s";
-  const std::vector<VisibleCharacter> characters = visible_characters(text);
-  for (std::int64_t columns = 2; columns < 60; ++columns) {
-    std::int64_t next = 0;
-    for (const Line& line : break_lines(characters, columns)) {
-      EXPECT_LE(display_columns(text_of_line(characters, line)), columns);
-      for (; next < line.begin; ++next)
-        EXPECT_THAT(characters[next].text, testing::AnyOf(" ", "\\n"));
-      next = line.end;
-    }
-    EXPECT_EQ(next, static_cast<std::int64_t>(characters.size()));
+      "dix-sept ans.\nUn beau soir,   foin des bocks et de la limonade\u2026\n\n  Des caf\u00e9s");
+  std::vector<std::string> lost;
+  std::int64_t next = 0;
+  for (const Line& line : break_lines(characters, GetParam())) {
+    EXPECT_LE(display_columns(text_of_line(characters, line)), GetParam());
+    ASSERT_LE(next, line.begin);
+    for (; next < line.begin; ++next)
+      lost.push_back(characters[static_cast<std::size_t>(next)].text);
+    next = line.end;
   }
+  EXPECT_EQ(next, static_cast<std::int64_t>(characters.size()));
+  EXPECT_THAT(lost, Each(AnyOf(" ", "\\n")));
 }
 
 }  // namespace
