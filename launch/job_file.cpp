@@ -27,9 +27,10 @@ std::string read_text(const std::filesystem::path& path) {
   std::ostringstream text;
   // A directory can be opened, but not read; an empty file can be read, but has nothing to insert.
   const bool is_empty = file.peek() == std::ifstream::traits_type::eof();
-  if (!file.is_open() || file.bad())
+  if (!file.is_open() || file.bad()) {
     throw IoError(fmt::format(
         "{}: cannot read the job file: {}", path.string(), std::generic_category().message(errno)));
+  }
   if (!is_empty) text << file.rdbuf();
   return text.str();
 }
@@ -86,25 +87,20 @@ class JobReader {
   void read(const JobOverride& flag) {
     const JobKey* key = find_job_key(flag.key);
     check(key != nullptr, "a flag for a key that there is not: {}", flag.key);
-    missing_.erase(std::remove(missing_.begin(), missing_.end(), key), missing_.end());
-    const std::optional<JobValue> value = value_of_text(key->rule, flag.value);
-    std::optional<std::string> wrong =
-        value ? objection(key->rule, *value) : fmt::format("must be {}", expectation(key->rule));
-    if (wrong)
-      add_mistake(fmt::format("--{} {}: {}", key->name, *wrong, visible_line(flag.value)));
-    else
-      key->set(job_, *value);
+    const std::optional<std::string> wrong = set(*key, value_of_text(key->rule, flag.value));
+    if (wrong) add_mistake(fmt::format("--{} {}: {}", key->name, *wrong, visible_line(flag.value)));
   }
 
   // Throws JobError when there was any mistake or a key is missing.
   Job finish() {
-    for (const JobKey* key : missing_)
+    for (const JobKey* key : missing_) {
       add_mistake(fmt::format(
           "{}: {} is missing; set it in [{}] or with --{}",
           where_,
           key->name,
           table_of(key->name),
           key->name));
+    }
     if (mistakes_.empty()) return job_;
     std::vector<std::string> lines;
     for (const Mistake& mistake : mistakes_)
@@ -132,6 +128,16 @@ class JobReader {
     mistakes_.push_back({.line = line, .text = fmt::format("{}:{}: {}", where_, line, text)});
   }
 
+  // Makes the value the job's or, if it is of no type that a key has (nothing) or not allowed, says
+  // what is wrong with it.
+  std::optional<std::string> set(const JobKey& key, const std::optional<JobValue>& value) {
+    std::erase(missing_, &key);
+    if (!value) return fmt::format("must be {}", expectation(key.rule));
+    std::optional<std::string> wrong = objection(key.rule, *value);
+    if (!wrong) key.set(job_, *value);
+    return wrong;
+  }
+
   void read_table(const toml::key& name, const toml::node& node) {
     if (!is_table(name.str())) return refuse_unknown_name(name, node);
     const toml::table* table = node.as_table();
@@ -147,14 +153,8 @@ class JobReader {
   void read_key(std::string_view name, const toml::key& written, const toml::node& node) {
     const JobKey* key = find_job_key(name);
     if (!key) return refuse_unknown_key(name, written);
-    missing_.erase(std::remove(missing_.begin(), missing_.end(), key), missing_.end());
-    const std::optional<JobValue> value = value_of(node);
-    const std::optional<std::string> wrong =
-        value ? objection(key->rule, *value) : fmt::format("must be {}", expectation(key->rule));
-    if (wrong)
-      add_mistake(written.source(), fmt::format("{} {}: {}", name, *wrong, text_of(node)));
-    else
-      key->set(job_, *value);
+    const std::optional<std::string> wrong = set(*key, value_of(node));
+    if (wrong) add_mistake(written.source(), fmt::format("{} {}: {}", name, *wrong, text_of(node)));
   }
 
   void refuse_unknown_name(const toml::key& name, const toml::node& node) {
@@ -232,9 +232,10 @@ std::string to_toml(const Job& job) {
 
 std::map<std::string, std::string> value_fingerprint(const Job& job) {
   std::map<std::string, std::string> fingerprint;
-  for (const JobKey& key : job_keys())
+  for (const JobKey& key : job_keys()) {
     if (key.effect == KeyEffect::AltersValues)
       fingerprint.emplace(key.name, value_text(key.get(job)));
+  }
   return fingerprint;
 }
 

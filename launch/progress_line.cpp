@@ -100,7 +100,7 @@ void ProgressLine::update(const Progress& progress) {
 
 void ProgressLine::finish(const Progress& progress) {
   tell(progress);
-  if (terminal_.is_terminal) out_ << std::endl;
+  if (terminal_.is_terminal) out_ << '\n' << std::flush;
 }
 
 void ProgressLine::tell(const Progress& progress) {

@@ -108,6 +108,53 @@ std::string shortened_line(std::string_view text, std::int64_t columns) {
   return line;
 }
 
+std::vector<Line> break_lines(std::span<const VisibleCharacter> text, std::int64_t columns) {
+  // Where the line under way could end, and the next one begin.
+  struct Break {
+    std::int64_t end = 0;
+    std::int64_t next_begin = 0;
+    std::int64_t columns_before = 0;  // of the line, up to `next_begin`
+  };
+
+  std::vector<Line> lines;
+  std::int64_t begin = 0;
+  std::int64_t columns_taken = 0;
+  Break last_break;  // none if it lies before the line
+  const auto end_line = [&](const Break& at) {
+    lines.push_back({begin, at.end});
+    begin = at.next_begin;
+    columns_taken -= at.columns_before;
+  };
+  const auto size = static_cast<std::int64_t>(text.size());
+  for (std::int64_t i = 0; i < size; ++i) {
+    const VisibleCharacter& character = text[static_cast<std::size_t>(i)];
+    const bool is_space = character.code_point == U' ' || character.code_point == U'\t';
+    const bool fits = columns_taken + character.columns <= columns;
+    if (character.code_point == U'\n' || (is_space && !fits)) {
+      end_line({.end = i, .next_begin = i + 1, .columns_before = columns_taken});
+      continue;
+    }
+    if (!fits) {
+      const Break in_the_word = {.end = i, .next_begin = i, .columns_before = columns_taken};
+      end_line(last_break.next_begin > begin ? last_break : in_the_word);
+    }
+    columns_taken += character.columns;
+    if (is_space || character.columns == 2) {
+      last_break = {
+          .end = is_space ? i : i + 1, .next_begin = i + 1, .columns_before = columns_taken};
+    }
+  }
+  lines.push_back({begin, size});
+  return lines;
+}
+
+std::string text_of_line(std::span<const VisibleCharacter> text, const Line& line) {
+  std::string characters;
+  for (std::int64_t i = line.begin; i < line.end; ++i)
+    characters += text[static_cast<std::size_t>(i)].text;
+  return characters;
+}
+
 std::int64_t display_columns(std::string_view text) {
   std::int64_t columns = 0;
   for (const VisibleCharacter& character : visible_characters(text))

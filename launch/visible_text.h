@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,19 @@ std::string visible_line(std::string_view text);
 // The same, cut to at most `columns` columns; what was cut is marked by "...".
 // Requires: columns >= 3.
 std::string shortened_line(std::string_view text, std::int64_t columns);
+
+// Half-open range of characters that stand on one line.
+struct Line {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+// Breaks a text into lines of at most `columns` columns: at its line feeds, which no line holds,
+// and else after white space or wide characters; in the middle of a word only if it fills a line.
+// Requires: columns is at least that of the widest character.
+std::vector<Line> break_lines(std::span<const VisibleCharacter> text, std::int64_t columns);
+
+std::string text_of_line(std::span<const VisibleCharacter> text, const Line& line);
 
 // Columns that `text` takes. Requires: it has no controls.
 std::int64_t display_columns(std::string_view text);

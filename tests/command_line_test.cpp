@@ -48,7 +48,7 @@ std::string refusal(std::vector<const char*> arguments) {
   return "not refused";
 }
 
-auto is_override(std::string key, std::string value) {
+auto is_override(const std::string& key, const std::string& value) {
   return AllOf(Field(&JobOverride::key, key), Field(&JobOverride::value, value));
 }
 

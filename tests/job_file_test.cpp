@@ -17,11 +17,7 @@ namespace limn::test {
 namespace {
 
 using testing::AllOf;
-using testing::Contains;
 using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::Key;
-using testing::Not;
 using testing::Pair;
 using testing::UnorderedElementsAre;
 
@@ -345,7 +341,7 @@ TEST(JobFileTest, ReadsFilesAndRefusesThoseThatCannotBeRead) {
       std::filesystem::path(testing::TempDir()) / "limn_job_file_test";
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "job.toml") << kLeastJob;
-  std::ofstream(folder / "empty.toml");
+  std::ofstream(folder / "empty.toml") << "";
 
   EXPECT_EQ(read_job(folder / "job.toml", {}), parse(kLeastJob));
   EXPECT_THROW(read_job(folder / "empty.toml", {}), JobError);

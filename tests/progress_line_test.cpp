@@ -63,9 +63,9 @@ TEST(ProgressSummaryTest, GivesTimesInUnitsThatFitThem) {
   EXPECT_THAT(summary_with_seconds_left(1), EndsWith(", 1 s left"));
   EXPECT_THAT(summary_with_seconds_left(99), EndsWith(", 99 s left"));
   EXPECT_THAT(summary_with_seconds_left(100), EndsWith(", 2 min left"));
-  EXPECT_THAT(summary_with_seconds_left(99 * 60), EndsWith(", 99 min left"));
-  EXPECT_THAT(summary_with_seconds_left(100 * 60), EndsWith(", 1 h 40 min left"));
-  EXPECT_THAT(summary_with_seconds_left(49 * 3600), EndsWith(", 2 d 1 h left"));
+  EXPECT_THAT(summary_with_seconds_left(99L * 60), EndsWith(", 99 min left"));
+  EXPECT_THAT(summary_with_seconds_left(100L * 60), EndsWith(", 1 h 40 min left"));
+  EXPECT_THAT(summary_with_seconds_left(49L * 3600), EndsWith(", 2 d 1 h left"));
 }
 
 TEST(ProgressBarTest, FillsWhatIsDone) {
@@ -116,8 +116,8 @@ TEST(ProgressLineTest, IsASparseLogElsewhere) {
 
   std::ostringstream out;
   ProgressLine line({.is_terminal = false}, out);
-  std::vector<double> told_at;
-  for (double second = 0; second < 200; second += 1) {
+  std::vector<int> told_at;
+  for (int second = 0; second < 200; ++second) {
     log.str("");
     line.update(at_second(second));
     if (!log.str().empty()) told_at.push_back(second);

@@ -1,0 +1,170 @@
+#include "launch/show_command.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <span>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "launch/page_writer.h"
+#include "launch/relevance_colors.h"
+#include "launch/sample_page.h"
+#include "launch/visible_text.h"
+#include "storage/error.h"
+#include "storage/nearest_name.h"
+#include "storage/relevance_file.h"
+
+namespace limn {
+
+namespace {
+
+// Longer lines are hard to read.
+constexpr std::int64_t kMostColumns = 100;
+constexpr std::int64_t kFewestColumns = 40;
+
+// How to write.
+struct Sheet {
+  ColorDepth depth = ColorDepth::None;
+  std::int64_t columns = 80;
+};
+
+Sheet sheet_for(const ShowOptions& options, const Terminal& terminal) {
+  const bool in_colors = options.color == ColorChoice::Always ||
+                         (options.color == ColorChoice::Auto && terminal.wants_colors);
+  return {
+      .depth = in_colors ? terminal.depth : ColorDepth::None,
+      .columns =
+          options.columns.value_or(std::clamp(terminal.columns, kFewestColumns, kMostColumns))};
+}
+
+bool has_parts(const std::filesystem::path& run) {
+  const std::filesystem::path parts = run / "parts";
+  if (!std::filesystem::is_directory(parts)) return false;
+  const std::filesystem::directory_iterator entries(parts);
+  return std::any_of(begin(entries), end(entries), [](const auto& entry) {
+    return entry.path().extension() == ".h5";
+  });
+}
+
+// The file itself, or that of a run directory.
+std::filesystem::path relevance_path(const std::filesystem::path& path) {
+  if (!std::filesystem::is_directory(path)) return path;
+  std::filesystem::path result = path / "relevance.h5";
+  if (std::filesystem::exists(result)) return result;
+  if (has_parts(path)) {
+    throw DataError(fmt::format(
+        "{}: not complete yet; run the same job again to finish it, then show it", path.string()));
+  }
+  throw DataError(fmt::format("{}: neither a run directory nor a relevance file", path.string()));
+}
+
+// The positions of the samples of these ids, or of all, in the file. Throws UsageError naming every
+// id that is not there.
+std::vector<std::int64_t> selected_samples(
+    std::span<const std::string> ids_in_file,
+    std::span<const std::string> wanted_ids,
+    std::string_view file) {
+  std::vector<std::int64_t> samples;
+  std::vector<std::string> mistakes;
+  for (const std::string& id : wanted_ids) {
+    const auto found = std::find(ids_in_file.begin(), ids_in_file.end(), id);
+    if (found != ids_in_file.end()) {
+      samples.push_back(found - ids_in_file.begin());
+      continue;
+    }
+    const std::vector<std::string_view> candidates(ids_in_file.begin(), ids_in_file.end());
+    const std::optional<std::string_view> nearest = nearest_name(id, candidates);
+    const std::string hint =
+        nearest ? fmt::format(", did you mean {}", visible_line(*nearest)) : "";
+    mistakes.push_back(fmt::format("{}: no sample of this id{}: {}", file, hint, visible_line(id)));
+  }
+  if (!mistakes.empty()) throw UsageError(fmt::format("{}", fmt::join(mistakes, "\n")));
+  return samples;
+}
+
+std::vector<std::int64_t> all_samples(std::int64_t num_samples) {
+  std::vector<std::int64_t> samples(static_cast<std::size_t>(num_samples));
+  std::iota(samples.begin(), samples.end(), 0);
+  return samples;
+}
+
+// `text` as the sheet shows it: with the escape sequence before and kPlain after it, or alone.
+std::string styled(std::string_view text, std::string_view style, const Sheet& sheet) {
+  if (sheet.depth == ColorDepth::None) return std::string(text);
+  return fmt::format("{}{}{}", style, text, kPlain);
+}
+
+std::string counted(std::size_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+std::string log_prob_text(double log_prob) {
+  return std::isnan(log_prob) ? "not measured" : fmt::format("{:.3f}", log_prob);
+}
+
+// The sample's id, and what is to be said of it: on the same line if it fits.
+void write_heading(
+    std::string_view id, std::string_view facts, const Sheet& sheet, std::ostream& out) {
+  const std::string shown_id = visible_line(id);
+  out << styled(shown_id, kBold, sheet);
+  if (display_columns(shown_id) + 2 + display_columns(facts) <= sheet.columns) {
+    out << "  " << styled(facts, kDim, sheet) << '\n';
+    return;
+  }
+  const std::vector<VisibleCharacter> text = visible_characters(facts);
+  for (const Line& line : break_lines(text, sheet.columns))
+    out << '\n' << styled(text_of_line(text, line), kDim, sheet);
+  out << '\n';
+}
+
+void write_relevance(const SampleRecord& sample, const Sheet& sheet, std::ostream& out) {
+  const SamplePage page = page_of(sample);
+  const std::string facts = fmt::format(
+      "{}, {}, log p(target) {}",
+      counted(sample.units.size(), "unit"),
+      counted(sample.targets.size(), "target token"),
+      log_prob_text(page.target_log_prob));
+  write_heading(sample.id, facts, sheet, out);
+  if (sheet.depth == ColorDepth::None) {
+    write_table(page, sheet.columns, out);
+  } else {
+    write_shaded(page, sheet.depth, sheet.columns, out);
+  }
+}
+
+void write_sample(const SampleRecord& sample, const Sheet& sheet, std::ostream& out) {
+  const auto write_message = [&](std::string_view what_happened) {
+    write_heading(
+        sample.id, fmt::format("{}: {}", what_happened, visible_line(sample.message)), sheet, out);
+  };
+  switch (sample.status) {
+    case SampleStatus::Ok:
+      return write_relevance(sample, sheet, out);
+    case SampleStatus::Failed:
+      return write_message("failed");
+    case SampleStatus::Skipped:
+      return write_message("skipped");
+  }
+}
+
+}  // namespace
+
+void show(const ShowOptions& options, const Terminal& terminal, std::ostream& out) {
+  const std::filesystem::path path = relevance_path(options.path);
+  const RelevanceReader reader(path);
+  const std::vector<std::int64_t> samples =
+      options.sample_ids.empty()
+          ? all_samples(reader.num_samples())
+          : selected_samples(reader.sample_ids(), options.sample_ids, path.string());
+  const Sheet sheet = sheet_for(options, terminal);
+  bool is_first = true;
+  for (const std::int64_t sample : samples) {
+    if (!is_first) out << '\n';
+    is_first = false;
+    write_sample(reader.read(sample), sheet, out);
+  }
+}
+
+}  // namespace limn
