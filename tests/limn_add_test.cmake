@@ -1,14 +1,14 @@
-# limn_add_test(NAME LINKS target ... [ATEN] [RANKS n ...] [TIMEOUT seconds])
+# limn_add_test(NAME [LINKS target ...] [SOURCES a.cpp ...] [ATEN] [RANKS n ...] [TIMEOUT seconds])
 #
-# Builds NAME.cpp into a test program. Without RANKS it is one ctest test, NAME. With RANKS it becomes one
+# Builds NAME.cpp (and further sources) into a test program. Without RANKS it is one ctest test, NAME. With RANKS it becomes one
 # for each number of ranks, NAME.np2 and so on, run by mpirun under the label `mpi`. ATEN, for tests that
 # include it, brings compiling from 20 s to 5 s with a precompiled header.
 function(limn_add_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "ATEN" "TIMEOUT" "LINKS;RANKS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "ATEN" "TIMEOUT" "LINKS;RANKS;SOURCES")
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
-  add_executable(${name} ${name}.cpp)
+  add_executable(${name} ${name}.cpp ${arg_SOURCES})
   target_compile_definitions(${name} PRIVATE
     LIMN_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data"
     LIMN_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
