@@ -1,6 +1,8 @@
 #include "sharding/mailbox.h"
 
 #include <limits>
+#include <list>
+#include <mutex>
 #include <utility>
 
 #include "sharding/idle_wait.h"
@@ -12,17 +14,31 @@ class Mailbox::Impl {
  public:
   explicit Impl(MpiComm comm) : comm_(std::move(comm)) {}
 
-  void send(int to, int tag, std::span<const std::byte> bytes) const {
+  ~Impl() {
+    wait_idle([&] {
+      forget_sent();
+      return under_way_.empty();
+    });
+  }
+
+  void send(int to, int tag, std::vector<std::byte> bytes) {
     check(
         bytes.size() <= static_cast<std::size_t>(std::numeric_limits<int>::max()),
         "a letter of {} bytes",
         bytes.size());
-    MPI_Request request = MPI_REQUEST_NULL;
+    forget_sent();
+    const std::lock_guard lock(mutex_);
+    SentLetter& letter = under_way_.emplace_back(std::move(bytes));
     check_mpi(
         MPI_Isend(
-            bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, to, tag, comm_.get(), &request),
+            letter.bytes.data(),
+            static_cast<int>(letter.bytes.size()),
+            MPI_BYTE,
+            to,
+            tag,
+            comm_.get(),
+            &letter.request),
         "MPI_Isend");
-    wait_for(request);
   }
 
   std::optional<Letter> try_receive(int tag) const {
@@ -41,20 +57,33 @@ class Mailbox::Impl {
     Letter letter{status.MPI_SOURCE, std::vector<std::byte>(static_cast<std::size_t>(count))};
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi(MPI_Imrecv(letter.bytes.data(), count, MPI_BYTE, &message, &request), "MPI_Imrecv");
-    wait_for(request);
+    wait_idle([&] { return is_complete(request); });
     return letter;
   }
 
  private:
-  static void wait_for(MPI_Request& request) {
-    wait_idle([&] {
-      int done = 0;
-      check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test");
-      return done != 0;
-    });
+  // A letter that may not have left yet. In a list, for MPI keeps addresses of its members.
+  struct SentLetter {
+    explicit SentLetter(std::vector<std::byte> content) : bytes(std::move(content)) {}
+
+    std::vector<std::byte> bytes;
+    MPI_Request request = MPI_REQUEST_NULL;
+  };
+
+  static bool is_complete(MPI_Request& request) {
+    int done = 0;
+    check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test");
+    return done != 0;
+  }
+
+  void forget_sent() {
+    const std::lock_guard lock(mutex_);
+    under_way_.remove_if([](SentLetter& letter) { return is_complete(letter.request); });
   }
 
   MpiComm comm_;
+  std::mutex mutex_;
+  std::list<SentLetter> under_way_;  // guarded by mutex_
 };
 
 Mailbox::Mailbox(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -69,8 +98,8 @@ Mailbox Mailbox::open() {
   return Mailbox(std::make_unique<Impl>(MpiComm::duplicate_world()));
 }
 
-void Mailbox::send(int to, int tag, std::span<const std::byte> bytes) const {
-  impl_->send(to, tag, bytes);
+void Mailbox::send(int to, int tag, std::vector<std::byte> bytes) const {
+  impl_->send(to, tag, std::move(bytes));
 }
 
 std::optional<Letter> Mailbox::try_receive(int tag) const {

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
-#include <span>
 #include <vector>
 
 namespace limn {
@@ -23,13 +22,14 @@ class Mailbox {
  public:
   // Collective over all ranks.
   static Mailbox open();
+  // Waits until every letter that was sent has been received.
   ~Mailbox();
   Mailbox(Mailbox&&) noexcept;
   Mailbox& operator=(Mailbox&&) noexcept;
 
-  // Returns when `bytes` may be reused; a large letter waits for its receiver.
-  // Requires: less than 2 GiB; tag >= 0.
-  void send(int to, int tag, std::span<const std::byte> bytes) const;
+  // Takes the letter and returns at once, so that two ranks may write to each other at the same
+  // time. A large one travels when its receiver is ready. Requires: less than 2 GiB; tag >= 0.
+  void send(int to, int tag, std::vector<std::byte> bytes) const;
 
   // A letter with this tag from anyone, if one has arrived.
   std::optional<Letter> try_receive(int tag) const;
