@@ -16,8 +16,7 @@ constexpr std::int64_t kChunkBytes = 64 * 1024;
 // References to texts are not compressed, so that a chunk of them takes up its whole size.
 constexpr std::int64_t kTextChunkBytes = 4 * 1024;
 
-// Deltas are noise to deflate: level 1 leaves them as large as level 9 does, in a third of the
-// time.
+// Level 9 makes files of samples of 100 units and 20 targets 2 % smaller, and takes twice the time.
 constexpr unsigned kDeflateLevel = 1;
 
 // Deflate shrinks no more than 1032 to 1.

@@ -1,14 +1,12 @@
 #include "storage/run_directory.h"
 
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <random>
 #include <string>
 #include <thread>
@@ -19,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "storage/error.h"
+#include "tests/child_process.h"
 #include "tests/messages.h"
 #include "tests/sample_records.h"
 #include "tests/temporary_folder.h"
@@ -152,6 +151,7 @@ TEST_F(RunDirectoryTest, AnotherStartFindsTheSealedBatches) {
   EXPECT_THAT(open().finished_batches(), UnorderedElementsAre(0, 2, 7));
 }
 
+// Invariant 2 of docs/run-directory.md.
 TEST_F(RunDirectoryTest, NumbersPartsOnwardsFromTheHighest) {
   open().seal(part_of({0}));
   open().seal(part_of({1}));
@@ -160,6 +160,7 @@ TEST_F(RunDirectoryTest, NumbersPartsOnwardsFromTheHighest) {
   EXPECT_THAT(names_in(run_ / "parts"), UnorderedElementsAre("part-000001.h5", "part-000002.h5"));
 }
 
+// Invariant 4 of docs/run-directory.md.
 TEST_F(RunDirectoryTest, RefusesASecondRunNamingTheFirst) {
   const RunDirectory run = open();
   std::array<char, 256> host = {};
@@ -180,14 +181,15 @@ TEST_F(RunDirectoryTest, ProgramsStartedByTheRunDoNotHoldTheLock) {
   pid_t child = 0;
   {
     const RunDirectory run = open();
-    child = ::fork();
-    if (child == 0) ::execlp("sleep", "sleep", "30", nullptr);
-    // The child lets go when it has become another program.
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    child = start_child([] { return ::execlp("sleep", "sleep", "60", nullptr); });
+    // Until then the child is a copy of this process, lock and all.
+    const std::string program = fmt::format("/proc/{}/comm", child);
+    while (read_bytes(program) != "sleep\n")
+      std::this_thread::yield();
   }
   EXPECT_NO_THROW(open());
   ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
+  EXPECT_EQ(exit_code_of(child), -1);
 }
 
 TEST_F(RunDirectoryTest, RefusesAnotherFingerprintByItsFirstKey) {
@@ -241,6 +243,7 @@ TEST_F(RunDirectoryTest, RefusesPartsOfWhichNobodyKnowsTheJob) {
       HasSubstr("manifest.json: missing, though there are parts"));
 }
 
+// Invariant 1 of docs/run-directory.md.
 TEST_F(RunDirectoryTest, AFailedSealLeavesNothing) {
   RunDirectory run = open();
   OpenPart part = part_of({0});
@@ -251,6 +254,7 @@ TEST_F(RunDirectoryTest, AFailedSealLeavesNothing) {
   EXPECT_THAT(run.finished_batches(), UnorderedElementsAre(0));
 }
 
+// Invariant 1 of docs/run-directory.md.
 TEST_F(RunDirectoryTest, OpeningRemovesWhatAKilledRunWasWriting) {
   open().seal(part_of({0}));
   write_bytes(run_ / "parts" / ".part-000001.h5.tmp", "half a part");
@@ -260,6 +264,7 @@ TEST_F(RunDirectoryTest, OpeningRemovesWhatAKilledRunWasWriting) {
   EXPECT_FALSE(std::filesystem::exists(run_ / ".relevance.h5.tmp"));
 }
 
+// Invariant 3 of docs/run-directory.md.
 TEST_F(RunDirectoryTest, NamesADamagedPartAndItsCure) {
   RunDirectory run = open();
   run.seal(part_of({0}));
@@ -287,6 +292,7 @@ TEST_F(RunDirectoryTest, APersonAsksToStopByAFile) {
   EXPECT_NO_THROW(run.clear_stop_request());
 }
 
+// Invariant 5 of docs/run-directory.md.
 TEST_F(RunDirectoryTest, MergesPartsIntoTheFileOfAnUndividedRun) {
   const std::vector<SampleRecord> records = complete_records(60);
   {
@@ -317,6 +323,7 @@ TEST_F(RunDirectoryTest, KeepsTheAttributesOfTheFirstStart) {
   EXPECT_EQ(RelevanceReader(run.result_path()).attributes(), example_attributes());
 }
 
+// Invariant 6 of docs/relevance-file.md.
 TEST_F(RunDirectoryTest, MergeNamesTheSampleOfWhichAUnitIsMissing) {
   RunDirectory run = open();
   OpenPart part;
@@ -388,15 +395,15 @@ TEST_F(RunDirectoryTest, ADamagedResultIsNotCompleteAndMadeAnew) {
   EXPECT_EQ(read_bytes(run.result_path()), whole);
 }
 
-// A child seals parts of known batches as fast as it can, until it is killed.
+// Invariant 1 of docs/run-directory.md. A child seals parts of known batches as fast as it can,
+// until it is killed.
 TEST_F(RunDirectoryTest, AKilledRunLeavesWholePartsOnly) {
   constexpr std::int64_t kBatchesPerPart = 10;
   const std::vector<SampleRecord> records = complete_records(20);
   std::mt19937_64 random(31);
   std::int64_t num_sealed = 0;
   for (int round = 0; round < 25; ++round) {
-    const pid_t child = ::fork();
-    if (child == 0) {
+    const pid_t child = start_child([&]() -> int {
       RunDirectory run = open();
       for (std::int64_t part_number = num_sealed;; ++part_number) {
         OpenPart part;
@@ -407,10 +414,10 @@ TEST_F(RunDirectoryTest, AKilledRunLeavesWholePartsOnly) {
         }
         run.seal(part);
       }
-    }
+    });
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 60000));
     ::kill(child, SIGKILL);
-    ::waitpid(child, nullptr, 0);
+    ASSERT_EQ(exit_code_of(child), -1);
 
     const auto finished = open().finished_batches();
     const auto num_finished = static_cast<std::int64_t>(finished.size());
@@ -428,18 +435,19 @@ TEST_F(RunDirectoryTest, AKilledRunLeavesWholePartsOnly) {
 
 TEST_F(RunDirectoryTest, AFullDiskFailsTheSealAndLeavesTheOtherParts) {
   open().seal(part_of({0}));
-  const pid_t child = ::fork();
-  if (child == 0) {
+  const pid_t child = start_child([&] {
     std::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit = {20 * 1000, 20 * 1000};
     ::setrlimit(RLIMIT_FSIZE, &limit);
     RunDirectory run = open();
-    const std::string message = message_of<IoError>([&] { run.seal(part_of({1})); });
-    std::exit(message.find("File too large") != std::string::npos ? 0 : 1);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    try {
+      run.seal(part_of({1}));
+    } catch (const IoError& error) {
+      return std::string(error.what()).ends_with("File too large") ? 0 : 1;
+    }
+    return 2;
+  });
+  EXPECT_EQ(exit_code_of(child), 0);
   EXPECT_THAT(names_in(run_ / "parts"), UnorderedElementsAre("part-000000.h5"));
   EXPECT_THAT(open().finished_batches(), UnorderedElementsAre(0));
 }
