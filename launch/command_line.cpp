@@ -85,9 +85,10 @@ class CommandParser {
     const std::optional<std::string> written = value(flag);
     if (!written) return std::nullopt;
     const auto found = std::find(words.begin(), words.end(), *written);
-    if (found == words.end())
+    if (found == words.end()) {
       throw usage_error(
           name_, fmt::format("{} must be one of {}", flag, fmt::join(words, ", ")), *written);
+    }
     return found - words.begin();
   }
 
@@ -172,9 +173,10 @@ LogOptions log_options(const CommandParser& run) {
 RunCommand run_command(const CommandParser& run) {
   RunCommand command;
   command.job_path = run.sole_argument("JOB", "a job file");
-  for (const JobKey& key : job_keys())
+  for (const JobKey& key : job_keys()) {
     if (const auto value = run.value(fmt::format("--{}", key.name)))
       command.overrides.push_back({.key = std::string(key.name), .value = *value});
+  }
   command.log = log_options(run);
   return command;
 }
@@ -185,11 +187,12 @@ std::optional<std::int64_t> columns(const CommandParser& show) {
   std::int64_t columns = 0;
   const char* const end = written->data() + written->size();
   const auto [stopped_at, error] = std::from_chars(written->data(), end, columns);
-  if (error != std::errc() || stopped_at != end || columns < kFewestColumns)
+  if (error != std::errc() || stopped_at != end || columns < kFewestColumns) {
     throw usage_error(
         show.name(),
         fmt::format("--width must be a whole number of at least {}", kFewestColumns),
         *written);
+  }
   return columns;
 }
 
@@ -228,9 +231,10 @@ Command understood(const ProgramParser& parser) {
   if (run.has("--help")) return HelpRequest{run_help()};
   if (show.has("--help")) return HelpRequest{show_help()};
   if (program.has("--help")) return HelpRequest{program_help()};
-  for (const CommandParser* command : {&program, &run, &show})
+  for (const CommandParser* command : {&program, &run, &show}) {
     if (command->has("--version"))
       return VersionRequest{fmt::format("limn {}\n", software_version())};
+  }
 
   program.refuse_unknown_flags();
   if (program.surplus_argument()) throw no_command(program);

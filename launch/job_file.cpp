@@ -4,10 +4,11 @@
 #include <cerrno>
 #include <cstdint>
 #include <fstream>
-#include <iterator>
+#include <limits>
 #include <optional>
 #include <sstream>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -77,11 +78,6 @@ class JobReader {
   void read(const toml::table& file) {
     for (const auto& [key, node] : file)
       read_table(key, node);
-    // TOML's tables are sorted by name; a person reads from top to bottom.
-    std::stable_sort(
-        mistakes_.begin(), mistakes_.end(), [](const Mistake& left, const Mistake& right) {
-          return left.line < right.line;
-        });
   }
 
   void read(const JobOverride& flag) {
@@ -102,17 +98,15 @@ class JobReader {
           key->name));
     }
     if (mistakes_.empty()) return job_;
-    std::vector<std::string> lines;
-    for (const Mistake& mistake : mistakes_)
-      lines.push_back(mistake.text);
-    throw JobError(fmt::format("{}", fmt::join(lines, "\n")));
+    std::vector<std::string> texts;
+    for (const auto& [line, text] : mistakes_)
+      texts.push_back(text);
+    throw JobError(fmt::format("{}", fmt::join(texts, "\n")));
   }
 
  private:
-  struct Mistake {
-    std::int64_t line = 0;  // 0: not in the file
-    std::string text;
-  };
+  // What is not in the file comes after all that is.
+  static constexpr std::int64_t kAfterTheFile = std::numeric_limits<std::int64_t>::max();
 
   static std::vector<const JobKey*> required_keys() {
     std::vector<const JobKey*> keys;
@@ -121,11 +115,11 @@ class JobReader {
     return keys;
   }
 
-  void add_mistake(std::string text) { mistakes_.push_back({.line = 0, .text = std::move(text)}); }
+  void add_mistake(std::string text) { mistakes_.emplace(kAfterTheFile, std::move(text)); }
 
   void add_mistake(const toml::source_region& source, std::string_view text) {
     const std::int64_t line = source.begin.line;
-    mistakes_.push_back({.line = line, .text = fmt::format("{}:{}: {}", where_, line, text)});
+    mistakes_.emplace(line, fmt::format("{}:{}: {}", where_, line, text));
   }
 
   // Makes the value the job's or, if it is of no type that a key has (nothing) or not allowed, says
@@ -179,7 +173,8 @@ class JobReader {
   std::string where_;
   Job job_;
   std::vector<const JobKey*> missing_ = required_keys();
-  std::vector<Mistake> mistakes_;
+  // By line: TOML's tables are sorted by name, but a person reads from top to bottom.
+  std::multimap<std::int64_t, std::string> mistakes_;
 };
 
 toml::table parse_toml(std::string_view toml, std::string_view where) {

@@ -17,6 +17,11 @@ namespace {
 
 constexpr std::string_view kIndent = "  ";
 
+constexpr std::string_view kFullBlock = "\u2588";
+constexpr std::string_view kLeftHalfBlock = "\u258c";
+constexpr std::string_view kRightHalfBlock = "\u2590";
+constexpr std::string_view kMiddleLine = "\u2502";
+
 std::string repeated(std::string_view text, std::int64_t times) {
   std::string all;
   for (std::int64_t i = 0; i < times; ++i)
@@ -98,12 +103,17 @@ std::string bar(double relevance, double strongest, std::int64_t columns_a_side)
       std::isnan(relevance) || strongest == 0 ? 0 : std::clamp(relevance / strongest, -1.0, 1.0);
   const std::int64_t halves =
       std::lround(std::abs(fraction) * static_cast<double>(2 * columns_a_side));
-  const std::string whole = repeated("█", halves / 2);
+  const std::string whole = repeated(kFullBlock, halves / 2);
   const bool has_half = halves % 2 == 1;
   const std::string rest(static_cast<std::size_t>(columns_a_side - (halves + 1) / 2), ' ');
-  const std::string nothing(static_cast<std::size_t>(columns_a_side), ' ');
-  if (fraction < 0) return fmt::format("{}{}{}│{}", rest, has_half ? "▐" : "", whole, nothing);
-  return fmt::format("{}│{}{}{}", nothing, whole, has_half ? "▌" : "", rest);
+  std::string left(static_cast<std::size_t>(columns_a_side), ' ');
+  std::string right = left;
+  if (fraction < 0) {
+    left = fmt::format("{}{}{}", rest, has_half ? kRightHalfBlock : "", whole);
+  } else {
+    right = fmt::format("{}{}{}", whole, has_half ? kLeftHalfBlock : "", rest);
+  }
+  return fmt::format("{}{}{}", left, kMiddleLine, right);
 }
 
 std::int64_t bar_columns_a_side(std::int64_t columns) {
@@ -112,7 +122,7 @@ std::int64_t bar_columns_a_side(std::int64_t columns) {
 
 void write_table_head(std::int64_t columns, std::ostream& out) {
   out << fmt::format(
-      "{}{:>12}  {:>{}}│+\n", kIndent, "relevance", "-", bar_columns_a_side(columns));
+      "{}{:>12}  {:>{}}{}+\n", kIndent, "relevance", "-", bar_columns_a_side(columns), kMiddleLine);
 }
 
 void write_unit(const PageUnit& unit, double strongest, std::int64_t columns, std::ostream& out) {

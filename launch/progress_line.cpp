@@ -16,6 +16,7 @@ namespace limn {
 
 namespace {
 
+constexpr std::int64_t kFewestColumns = 20;
 constexpr double kSecondsBetweenDrawings = 0.2;
 constexpr double kSecondsToFirstLogLine = 10;
 constexpr double kSecondsBetweenLogLines = 60;
@@ -57,13 +58,19 @@ double fraction_done(const Progress& progress) {
   return std::clamp(fraction, 0.0, 1.0);
 }
 
+constexpr std::string_view kFullBlock = "\u2588";
+// Filled from the left by so many eighths.
+constexpr std::array<std::string_view, 8> kPartialBlocks = {
+    "", "\u258f", "\u258e", "\u258d", "\u258c", "\u258b", "\u258a", "\u2589"};
+constexpr std::string_view kLeftEdge = "\u2595";
+constexpr std::string_view kRightEdge = "\u258f";
+
 std::string bar(double fraction, std::int64_t columns) {
-  constexpr std::array<std::string_view, 8> kEighths = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
   const auto eighths = static_cast<std::int64_t>(fraction * static_cast<double>(8 * columns));
   std::string text;
   for (std::int64_t i = 0; i < eighths / 8; ++i)
-    text += "█";
-  text += kEighths.at(static_cast<std::size_t>(eighths % 8));
+    text += kFullBlock;
+  text += kPartialBlocks.at(static_cast<std::size_t>(eighths % 8));
   const std::int64_t columns_filled = (eighths + 7) / 8;
   return text.append(static_cast<std::size_t>(columns - columns_filled), ' ');
 }
@@ -88,7 +95,8 @@ std::string progress_bar(const Progress& progress, std::int64_t columns) {
   // Between its two edges, and a space after them.
   const std::int64_t columns_left = columns - static_cast<std::int64_t>(text.size()) - 3;
   if (columns_left < kFewestBarColumns) return shortened_line(text, columns);
-  return fmt::format("▕{}▏ {}", bar(fraction, std::min(columns_left, kMostBarColumns)), text);
+  const std::string drawn = bar(fraction, std::min(columns_left, kMostBarColumns));
+  return fmt::format("{}{}{} {}", kLeftEdge, drawn, kRightEdge, text);
 }
 
 void ProgressLine::update(const Progress& progress) {
@@ -108,7 +116,8 @@ void ProgressLine::tell(const Progress& progress) {
   told_at_s_ = progress.elapsed_s;
   if (!terminal_.is_terminal) return spdlog::info("{}", progress_summary(progress));
   // The last column stays free: some terminals go on to the next line once it is filled.
-  out_ << "\r" << progress_bar(progress, terminal_.columns - 1) << "\x1b[K" << std::flush;
+  const std::int64_t columns = std::max(terminal_.columns - 1, kFewestColumns);
+  out_ << "\r" << progress_bar(progress, columns) << "\x1b[K" << std::flush;
 }
 
 }  // namespace limn

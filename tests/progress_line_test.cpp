@@ -72,8 +72,11 @@ TEST(ProgressBarTest, FillsWhatIsDone) {
   // An eighth is done: 1.25 of 10 columns, 3.75 of 30.
   EXPECT_EQ(
       progress_bar(kMiddle, 80),
-      "▕█▎        ▏  12 %  1234/10570 samples, 60/480 batches, 12.3k rows/s, 3 min left");
-  EXPECT_THAT(progress_bar(kMiddle, 200), StartsWith("▕███▊                          ▏  12 %"));
+      "\u2595\u2588\u258e        \u258f  12 %  1234/10570 samples, 60/480 batches, 12.3k rows/s, 3 "
+      "min left");
+  EXPECT_THAT(
+      progress_bar(kMiddle, 200),
+      StartsWith("\u2595\u2588\u2588\u2588\u258a                          \u258f  12 %"));
 }
 
 TEST(ProgressBarTest, NeverTakesMoreThanItsColumns) {
@@ -85,7 +88,8 @@ TEST(ProgressBarTest, ReachesAHundredPercentOnlyAtTheEnd) {
   EXPECT_THAT(
       progress_bar({.batches_done = 9999, .batches_total = 10000}, 60),
       AllOf(HasSubstr(" 99 %"), Not(HasSubstr("100 %"))));
-  EXPECT_THAT(progress_bar({.batches_done = 5, .batches_total = 5}, 60), HasSubstr("█▏ 100 %"));
+  EXPECT_THAT(
+      progress_bar({.batches_done = 5, .batches_total = 5}, 60), HasSubstr("\u2588\u258f 100 %"));
   EXPECT_THAT(progress_bar({}, 60), HasSubstr("  0 %"));
 }
 

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -138,8 +137,18 @@ std::string refusal(const ShowOptions& options) {
   return "not refused";
 }
 
-std::string without_colors(const std::string& text) {
-  return std::regex_replace(text, std::regex("\x1b\\[[0-9;]*m"), "");
+// `text` without its escape sequences for colours, ESC [ numbers m.
+std::string without_colors(std::string_view text) {
+  std::string plain;
+  while (!text.empty()) {
+    const std::size_t begin = text.find("\x1b[");
+    plain += text.substr(0, begin);
+    if (begin == std::string_view::npos) break;
+    const std::size_t end = text.find_first_not_of("0123456789;", begin + 2);
+    if (end == std::string_view::npos || text[end] != 'm') return "no colour: " + std::string(text);
+    text.remove_prefix(end + 1);
+  }
+  return plain;
 }
 
 // The escapes of all characters of `text` that a terminal obeys.
