@@ -233,6 +233,9 @@ TEST_F(DatasetTest, RefusesWrongTypes) {
       [&] { read_one(R"({"prompt": ["a"], "target": "b"})"); },
       refuses_line_1("prompt must be a string: [\"a\"]"));
   EXPECT_THAT(
+      [&] { read_one(R"({"prompt": {"prompt": "a"}, "target": "b"})"); },
+      refuses_line_1("prompt must be a string: {\"prompt\":\"a\"}"));
+  EXPECT_THAT(
       [&] { read_one(R"({"prompt": "a", "target": null})"); },
       refuses_line_1("target must be a string: null"));
   EXPECT_THAT(
