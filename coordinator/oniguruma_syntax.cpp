@@ -8,13 +8,12 @@
 #include <fmt/format.h>
 #include <unicode/uchar.h>
 
+#include "coordinator/newer_characters.h"
 #include "storage/error.h"
 
 namespace limn {
 
 namespace {
-
-constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
 
 bool is_digit(char c) {
   return std::isdigit(static_cast<unsigned char>(c)) != 0;
@@ -28,20 +27,51 @@ bool is_letter_or_digit(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0;
 }
 
-// The property as PCRE2 names it, nothing if Unicode has none of this name.
-std::optional<std::string> pcre2_property(const std::string& name) {
+// A set of characters as PCRE2 writes it.
+struct CharacterSet {
+  std::string members;     // inside []
+  std::string complement;  // of the set, inside [] as well; empty if it takes more than an escape
+};
+
+CharacterSet category_set(std::string_view category) {
+  return {
+      fmt::format("\\p{{{}}}{}", category, newer_characters(category)),
+      fmt::format("\\P{{{}}}", category)};
+}
+
+CharacterSet property_set(std::string_view property) {
+  return {fmt::format("\\p{{{}}}", property), fmt::format("\\P{{{}}}", property)};
+}
+
+CharacterSet hex_digit_set() {
+  return {"0-9A-Fa-f", ""};
+}
+
+// What Oniguruma has for \w.
+CharacterSet word_set() {
+  return {
+      "\\p{Alphabetic}" + newer_characters("L") + category_set("M").members +
+          category_set("Nd").members + category_set("Pc").members,
+      ""};
+}
+
+// The set of a property's name, nothing if Unicode has none of this name.
+std::optional<CharacterSet> find_set(const std::string& name) {
   const auto value = [&](UProperty property) {
     return u_getPropertyValueEnum(property, name.c_str());
   };
   if (const std::int32_t mask = value(UCHAR_GENERAL_CATEGORY_MASK); mask != UCHAR_INVALID_CODE) {
-    return u_getPropertyValueName(UCHAR_GENERAL_CATEGORY_MASK, mask, U_SHORT_PROPERTY_NAME);
+    return category_set(
+        u_getPropertyValueName(UCHAR_GENERAL_CATEGORY_MASK, mask, U_SHORT_PROPERTY_NAME));
   }
   if (const std::int32_t script = value(UCHAR_SCRIPT); script != UCHAR_INVALID_CODE) {
-    return fmt::format("sc:{}", u_getPropertyValueName(UCHAR_SCRIPT, script, U_LONG_PROPERTY_NAME));
+    const char* const long_name =
+        u_getPropertyValueName(UCHAR_SCRIPT, script, U_LONG_PROPERTY_NAME);
+    return property_set(fmt::format("sc:{}", long_name));
   }
   const UProperty binary = u_getPropertyEnum(name.c_str());
   if (binary >= UCHAR_BINARY_START && binary < UCHAR_BINARY_LIMIT) {
-    return u_getPropertyName(binary, U_LONG_PROPERTY_NAME);
+    return property_set(u_getPropertyName(binary, U_LONG_PROPERTY_NAME));
   }
   return std::nullopt;
 }
@@ -177,25 +207,21 @@ class Translation {
     const char c = take();
     switch (c) {
       case 's':
-        result_ += "\\p{White_Space}";
-        return;
+        return add_set(property_set("White_Space"));
       case 'S':
-        result_ += "\\P{White_Space}";
-        return;
+        return add_complement(property_set("White_Space"));
       case 'd':
-        result_ += "\\p{Nd}";
-        return;
+        return add_set(category_set("Nd"));
       case 'D':
-        result_ += "\\P{Nd}";
-        return;
+        return add_complement(category_set("Nd"));
       case 'h':
-        return add_set("0-9A-Fa-f");
-      case 'w':
-        return add_set(kWord);
+        return add_set(hex_digit_set());
       case 'H':
-        return add_complement("0-9A-Fa-f");
+        return add_complement(hex_digit_set());
+      case 'w':
+        return add_set(word_set());
       case 'W':
-        return add_complement(kWord);
+        return add_complement(word_set());
       case 'v':
         result_ += "\\x0b";
         return;
@@ -221,18 +247,18 @@ class Translation {
     result_ += c;
   }
 
-  void add_set(std::string_view members) {
-    result_ += is_in_class_ ? std::string(members) : fmt::format("[{}]", members);
+  void add_set(const CharacterSet& set) {
+    result_ += is_in_class_ ? set.members : fmt::format("[{}]", set.members);
   }
 
-  void add_complement(std::string_view members) {
-    if (is_in_class_) refuse_unknown("\\W or \\H in []");
-    result_ += fmt::format("[^{}]", members);
+  void add_complement(const CharacterSet& set) {
+    if (is_in_class_ && set.complement.empty()) refuse_unknown("\\W or \\H in []");
+    result_ += is_in_class_ ? set.complement : fmt::format("[^{}]", set.members);
   }
 
   void add_word_boundary(std::string_view form) {
     if (is_in_class_) refuse_unknown("\\b in []");
-    result_ += fmt::format(fmt::runtime(form), kWord);
+    result_ += fmt::format(fmt::runtime(form), word_set().members);
   }
 
   // \p{Name}, \P{Name}, \p{^Name}
@@ -245,10 +271,14 @@ class Translation {
       is_negated = !is_negated;
     }
     const std::string name(regex_.substr(position_, end - position_));
-    const std::optional<std::string> property = pcre2_property(name);
-    if (!property) refuse_unknown(fmt::format("\\p{{{}}}", name));
-    result_ += fmt::format("\\{}{{{}}}", is_negated ? 'P' : 'p', *property);
+    const std::optional<CharacterSet> set = find_set(name);
+    if (!set) refuse_unknown(fmt::format("\\p{{{}}}", name));
     position_ = end + 1;
+    if (is_negated) {
+      add_complement(*set);
+    } else {
+      add_set(*set);
+    }
   }
 
   // \x41, \x{1F600}, \u4E00

@@ -4,9 +4,6 @@
 #include <string_view>
 #include <utility>
 
-#include <unicode/uchar.h>
-#include <unicode/utf8.h>
-
 #include "coordinator/byte_alphabet.h"
 #include "coordinator/code_points.h"
 #include "coordinator/tokenizer_json.h"
@@ -82,28 +79,6 @@ void append_parts(const std::vector<ByteRange>& ranges, std::vector<TextPiece>& 
   }
 }
 
-// Every character that `is_match` holds for is a match of its own.
-template <typename Predicate>
-std::vector<PatternRange> match_characters(std::string_view text, Predicate is_match) {
-  std::vector<PatternRange> ranges;
-  for (std::int64_t end = 0; end < static_cast<std::int64_t>(text.size());) {
-    const std::int64_t begin = end;
-    UChar32 character = 0;
-    U8_NEXT_UNSAFE(text.data(), end, character);
-    const bool matches = is_match(character);
-    if (matches || ranges.empty() || ranges.back().is_match) {
-      ranges.push_back({{begin, end}, matches});
-    } else {
-      ranges.back().range.end = end;
-    }
-  }
-  return ranges;
-}
-
-bool is_number(UChar32 character) {
-  return (U_GET_GC_MASK(character) & U_GC_N_MASK) != 0;
-}
-
 MatchPlacement parse_placement(const CheckedJson& behavior) {
   const std::string& name = behavior.string();
   if (name == "Isolated") return MatchPlacement::Isolated;
@@ -157,10 +132,13 @@ PreTokenizer::Split PreTokenizer::parse_split(const CheckedJson& pre_tokenizer) 
       pre_tokenizer.at("invert").boolean()};
 }
 
-PreTokenizer::Digits PreTokenizer::parse_digits(const CheckedJson& pre_tokenizer) {
+PreTokenizer::Split PreTokenizer::parse_digits(const CheckedJson& pre_tokenizer) {
   pre_tokenizer.allow_keys({"type", "individual_digits"});
   const bool is_individual = pre_tokenizer.at("individual_digits").boolean();
-  return {is_individual ? MatchPlacement::Isolated : MatchPlacement::Contiguous};
+  return {
+      TextPattern::regex("\\p{N}"),
+      is_individual ? MatchPlacement::Isolated : MatchPlacement::Contiguous,
+      /*inverts=*/false};
 }
 
 PreTokenizer::Metaspace PreTokenizer::parse_metaspace(const CheckedJson& pre_tokenizer) {
@@ -186,7 +164,14 @@ PreTokenizer::Metaspace PreTokenizer::parse_metaspace(const CheckedJson& pre_tok
     adds_space->refuse("does not agree with prepend_scheme");
   }
   const std::optional<CheckedJson> split = pre_tokenizer.find("split");
-  return {TextPattern::literal(" "), replacement.string(), scheme, !split || split->boolean()};
+  Metaspace result = {TextPattern::literal(" "), replacement.string(), scheme, std::nullopt};
+  if (!split || split->boolean()) {
+    result.cut = Split{
+        TextPattern::literal(replacement.string()),
+        MatchPlacement::MergedWithNext,
+        /*inverts=*/false};
+  }
+  return result;
 }
 
 void PreTokenizer::pre_tokenize(PiecedText& text) const {
@@ -223,12 +208,6 @@ void PreTokenizer::apply(const Split& split, PiecedText& text) {
   });
 }
 
-void PreTokenizer::apply(const Digits& digits, PiecedText& text) {
-  text.cut([&](const AlignedView& piece, std::vector<TextPiece>& parts) {
-    append_parts(place_matches(match_characters(piece.bytes, is_number), digits.placement), parts);
-  });
-}
-
 void PreTokenizer::apply(const Metaspace& metaspace, PiecedText& text) {
   TextPattern::Matcher matcher(metaspace.space);
   text.rewrite([&](const AlignedView& piece, AlignedText& result) {
@@ -244,14 +223,7 @@ void PreTokenizer::apply(const Metaspace& metaspace, PiecedText& text) {
     append_prefixed(prepends && !is_there ? metaspace.replacement : "", piece, result);
   });
 
-  if (!metaspace.cuts) return;
-  UChar32 replacement = 0;
-  U8_GET_UNSAFE(metaspace.replacement.data(), 0, replacement);
-  const auto is_replacement = [&](UChar32 character) { return character == replacement; };
-  text.cut([&](const AlignedView& piece, std::vector<TextPiece>& parts) {
-    const auto placement = MatchPlacement::MergedWithNext;
-    append_parts(place_matches(match_characters(piece.bytes, is_replacement), placement), parts);
-  });
+  if (metaspace.cut) apply(*metaspace.cut, text);
 }
 
 }  // namespace limn

@@ -41,31 +41,26 @@ class PreTokenizer {
     bool inverts;  // what lies between matches counts as the matches
   };
 
-  struct Digits {
-    MatchPlacement placement;
-  };
-
   enum class PrependScheme { First, Never, Always };
 
-  // Replaces spaces by a visible character, prepends one, and cuts before each.
+  // Replaces spaces by a visible character, prepends one, cuts before each.
   struct Metaspace {
     TextPattern space;
     std::string replacement;
     PrependScheme prepend_scheme;
-    bool cuts;
+    std::optional<Split> cut;
   };
 
-  using Step = std::variant<ByteLevel, Split, Digits, Metaspace>;
+  using Step = std::variant<ByteLevel, Split, Metaspace>;
 
   void add_steps(const CheckedJson& pre_tokenizer, int depth);
   static ByteLevel parse_byte_level(const CheckedJson& pre_tokenizer);
   static Split parse_split(const CheckedJson& pre_tokenizer);
-  static Digits parse_digits(const CheckedJson& pre_tokenizer);
+  static Split parse_digits(const CheckedJson& pre_tokenizer);
   static Metaspace parse_metaspace(const CheckedJson& pre_tokenizer);
 
   static void apply(const ByteLevel& byte_level, PiecedText& text);
   static void apply(const Split& split, PiecedText& text);
-  static void apply(const Digits& digits, PiecedText& text);
   static void apply(const Metaspace& metaspace, PiecedText& text);
 
   std::vector<Step> steps_;
