@@ -164,10 +164,17 @@ struct PlacedToken {
 };
 
 CharRange place_of(std::u32string_view characters, CharRange token, TokenMembership membership) {
-  CharRange place = trimmed(characters, token);
-  if (place.begin == place.end) place = token;
-  if (membership == TokenMembership::FirstCharacter) place.end = place.begin + 1;
-  return place;
+  if (membership == TokenMembership::FirstCharacter) {
+    // Behind a token of white space alone: it goes with what follows, as " the" is one token
+    // elsewhere.
+    auto first = token.begin;
+    while (first < std::ssize(characters) && is_white_space(characters[first]))
+      ++first;
+    if (first == std::ssize(characters)) first = token.begin;
+    return {first, first + 1};
+  }
+  const CharRange place = trimmed(characters, token);
+  return place.begin == place.end ? token : place;
 }
 
 std::vector<PlacedToken> placed_tokens(

@@ -18,11 +18,15 @@ namespace limn {
 // Sentence.
 std::vector<CharRange> segment_text(std::string_view text, UnitKind kind);
 
-// Which tokens belong to a range. White space at a token's ends does not count, unless the token is
-// nothing but white space.
+// Which tokens belong to a range.
 enum class TokenMembership {
-  FirstCharacter,  // those whose first character lies in it: disjoint ranges share no token
-  AnyCharacter,    // those that have a character in it
+  // Those whose first character that is not white space lies in it: disjoint ranges share no token.
+  // A
+  // token of white space alone goes with the character that follows it, for a word's leading space
+  // would betray the word.
+  FirstCharacter,
+  // Those that have a character in it that is not white space, or are white space and meet it.
+  AnyCharacter,
 };
 
 // One unit for each range, with the tokens that belong to it. A unit may end up without tokens, and

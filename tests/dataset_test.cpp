@@ -294,24 +294,12 @@ TEST_F(DatasetTest, RefusesAFileThatCannotBeRead) {
       [&] { DatasetReader({.path = folder_ / "missing.jsonl"}); },
       ThrowsMessage<IoError>(AllOf(HasSubstr("missing.jsonl"), HasSubstr("No such file"))));
   EXPECT_THROW(DatasetReader({.path = folder_}).next(), IoError);
-  EXPECT_THROW(dataset_fingerprint(folder_ / "missing.jsonl"), IoError);
-  EXPECT_THROW(dataset_fingerprint(folder_), IoError);
 }
 
 TEST_F(DatasetTest, RefusesOtherFormats) {
   EXPECT_THAT(
       [&] { DatasetReader({.path = write(""), .format = "csv"}); },
       ThrowsMessage<JobError>(HasSubstr("data.format must be jsonl: csv")));
-}
-
-// The digests that Python's xxhash.xxh3_128_hexdigest gives.
-TEST_F(DatasetTest, FingerprintsEveryByte) {
-  EXPECT_THAT(dataset_fingerprint(write("")), Eq("99aa06d3014798d86001c324468d497f"));
-  EXPECT_THAT(dataset_fingerprint(write("limn\n")), Eq("544c83b92e0c4bcf66cf0e6e8fcd15da"));
-  const std::string large(3'000'000, 'x');
-  EXPECT_THAT(dataset_fingerprint(write(large)), Eq("1f895bac9b72598405afde2f9995314a"));
-  EXPECT_THAT(
-      dataset_fingerprint(write(large + "\n")), testing::Ne("1f895bac9b72598405afde2f9995314a"));
 }
 
 }  // namespace
