@@ -6,6 +6,8 @@
 //   RUN/stop                 made by a person: finish the current part and stop
 //   RUN/limn.log             the log of all starts
 //   RUN/relevance.h5         the result, once everything is computed
+//
+// docs/run-directory.md specifies them.
 #pragma once
 
 #include <cstdint>
@@ -43,9 +45,11 @@ struct OpenPart {
 // Owns: the lock, from open() until destruction. Threads: one thread at a time.
 class RunDirectory {
  public:
-  // Creates the directory, or opens the one of an earlier start.
+  // Creates the directory and its parents, or opens the one of an earlier start, whose attributes
+  // are kept. Removes what an earlier start was writing when it was killed.
   // Throws IoError when it cannot be written or another run holds it (naming host and process),
-  // JobError when its manifest differs (naming the first key and both values).
+  // JobError when its manifest differs (naming the first key and both values), DataError when the
+  // manifest is damaged or of another version.
   static RunDirectory open(const std::filesystem::path& path, const RunManifest& manifest);
   ~RunDirectory();
   RunDirectory(RunDirectory&&) noexcept;
@@ -54,7 +58,7 @@ class RunDirectory {
   const std::filesystem::path& path() const;
   std::filesystem::path result_path() const;  // RUN/relevance.h5
 
-  // Whether relevance.h5 is there and complete.
+  // Whether relevance.h5 is there, complete and not damaged so that merge() must make it anew.
   bool is_complete() const;
 
   // The batches of all sealed parts. A part that cannot be read is an error: DataError naming the
@@ -71,8 +75,9 @@ class RunDirectory {
   // Removes RUN/stop, so that the next start does not stop at once.
   void clear_stop_request();
 
-  // Merges all parts, in dataset order, into relevance.h5, durably and whole or not at all.
-  // Throws InternalError when a unit of an Ok sample was computed by no part.
+  // Merges all parts, in dataset order, into relevance.h5, durably and whole or not at all. A
+  // sample that is not Ok in one part is not Ok in the result. Throws InternalError when a unit of
+  // an Ok sample was computed by no part, DataError as finished_batches().
   void merge(std::int64_t num_samples);
 
  private:
