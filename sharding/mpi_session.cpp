@@ -1,7 +1,5 @@
 #include "sharding/mpi_session.h"
 
-#include <unistd.h>
-
 #include <cstdlib>
 
 #include <mpi.h>
@@ -45,7 +43,7 @@ void MpiSession::finalize() {
 
 void MpiSession::abort(ExitCode code) const {
   MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
-  _exit(static_cast<int>(code));  // MPI_Abort is allowed to return
+  throw InternalError("MPI_Abort returned");
 }
 
 }  // namespace limn

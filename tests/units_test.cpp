@@ -185,13 +185,13 @@ TEST(UnitsTest, PassesOverTheWhiteSpaceInFrontOfAToken) {
       ElementsAre(ElementsAre(0, 1), ElementsAre(2)));
 }
 
-TEST(UnitsTest, PlacesWhiteSpaceTokensByTheirOwnCharacters) {
+TEST(UnitsTest, PutsWhiteSpaceTokensToWhatFollowsThem) {
   const std::string_view text = "a\n\n  b";
   const auto tokens = tokens_at({{0, 1}, {1, 3}, {3, 5}, {5, 6}});
   const std::vector<CharRange> ranges = {{0, 3}, {4, 6}};
   EXPECT_THAT(
       token_lists(units_of_ranges(text, ranges, tokens, TokenMembership::FirstCharacter)),
-      ElementsAre(ElementsAre(0, 1), ElementsAre(3)));
+      ElementsAre(ElementsAre(0), ElementsAre(1, 2, 3)));
   EXPECT_THAT(
       token_lists(units_of_ranges(text, ranges, tokens, TokenMembership::AnyCharacter)),
       ElementsAre(ElementsAre(0, 1), ElementsAre(2, 3)));

@@ -53,15 +53,15 @@ def encode(record: dict[str, Any], tokenizer: transformers.PreTrainedTokenizerFa
     together = tokenizer(prompt + record["target"], return_offsets_mapping=True)
     if together["input_ids"][: len(alone)] != alone:
         raise ValueError(f"the target changes the prompt's tokens: {record['id']}")
-    starts = [first_visible(prompt, *chars) for chars in together["offset_mapping"][: len(alone)]]
+    starts = [first_visible(prompt, chars[0]) for chars in together["offset_mapping"][: len(alone)]]
     words = [match.span() for match in WORD.finditer(prompt)]
     units = [[i for i, start in enumerate(starts) if i > 0 and begin <= start < end] for begin, end in words]
     return Sample(record["id"], together["input_ids"], len(alone), words, units)
 
 
-def first_visible(text: str, begin: int, end: int) -> int:
-    """The first character of a range that is not white space, or `begin` if there is none."""
-    return next((i for i in range(begin, end) if not text[i].isspace()), begin)
+def first_visible(text: str, begin: int) -> int:
+    """The first character from `begin` on that is not white space, or `begin` if there is none."""
+    return next((i for i in range(begin, len(text)) if not text[i].isspace()), begin)
 
 
 class Explainer:
