@@ -6,9 +6,10 @@
 
 namespace limn {
 
-// Runs the command line on every rank that was started together and returns, on every rank, how the run
-// ended. What goes wrong is logged on one rank. Collective; does not return when a rank fails alone in the
-// middle of the computation, or is told to stop at once: then it ends the job with MPI_Abort.
+// Runs the command line on every rank that was started together and returns, on every rank, how the
+// run ended. What goes wrong is logged on one rank. Collective; does not return when a rank fails
+// alone in the middle of the computation, or is told to stop at once: then it ends the job with
+// MPI_Abort.
 ExitCode run_on_all_ranks(MpiSession& session, int argc, const char* const* argv);
 
 // Logs an error that ends the program, one line for each line of its message.

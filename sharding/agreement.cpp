@@ -16,11 +16,12 @@ void throw_together(Communicator& ranks, std::exception_ptr mine) {
 
   const int speaker = ranks.size() - static_cast<int>(winner);
   const bool speaks = speaker == ranks.rank();
-  const auto code = speaks ? failure_text(mine).exit_code : ExitCode::Done;
-  at::Tensor exit_code = at::full({1}, static_cast<std::int64_t>(code), at::kLong);
+  FailureText failure{ExitCode::Internal, "another rank failed"};
+  if (speaks) failure = failure_text(mine);
+  at::Tensor exit_code = at::full({1}, static_cast<std::int64_t>(failure.exit_code), at::kLong);
   ranks.broadcast(exit_code, speaker);
-  if (speaks) std::rethrow_exception(mine);
-  throw PeerError(static_cast<ExitCode>(exit_code.item<std::int64_t>()));
+  failure.exit_code = static_cast<ExitCode>(exit_code.item<std::int64_t>());
+  throw AgreedError(failure, speaks);
 }
 
 bool told_by(Communicator& ranks, int speaker, bool said) {

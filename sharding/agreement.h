@@ -11,14 +11,22 @@
 
 namespace limn {
 
-// Thrown on the ranks that have nothing to say because another one failed and says why.
-class PeerError : public Error {
+// What every rank throws when one of them failed: all leave the set-up together, in order. Only one
+// of them, the lowest that failed, has something to say.
+class AgreedError : public Error {
  public:
-  explicit PeerError(ExitCode exit_code) : Error(exit_code, "another rank failed") {}
+  AgreedError(const FailureText& failure, bool speaks)
+      : Error(failure.exit_code, failure.message),
+        speaks_(speaks) {}
+
+  // Whether the message is this rank's own failure, and for this rank to tell.
+  bool speaks() const { return speaks_; }
+
+ private:
+  bool speaks_;
 };
 
-// Throws on every rank when `mine` is set on any: on the lowest such rank its own exception, on all
-// others PeerError with that rank's exit code. Collective.
+// Throws AgreedError on every rank when `mine` is set on any. Collective.
 void throw_together(Communicator& ranks, std::exception_ptr mine);
 
 // Runs a step of the set-up on every rank and returns its result; when it throws on one rank, all

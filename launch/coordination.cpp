@@ -1,0 +1,61 @@
+#include "launch/coordination.h"
+
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include "launch/job_file.h"
+#include "launch/version.h"
+#include "storage/fingerprint.h"
+#include "worker/model_fingerprint.h"
+
+namespace limn {
+
+namespace {
+
+// Deltas that differ, beyond rounding, from those of an earlier version of limn get a new number
+// here, so that no run is continued with other arithmetic.
+constexpr const char* kNumericsVersion = "1";
+
+RunManifest manifest_of(const Job& job, const Checkpoint& checkpoint) {
+  RunManifest manifest;
+  const std::string model = model_fingerprint(checkpoint);
+  manifest.fingerprint = value_fingerprint(job);
+  manifest.fingerprint["data"] = file_fingerprint(job.data.path);
+  manifest.fingerprint["model"] = model;
+  manifest.fingerprint["numerics"] = kNumericsVersion;
+  manifest.attributes = {
+      .job = to_toml(job),
+      .model = model,
+      .software_version = std::string(software_version()),
+      .tensor_parallel = job.parallel.tensor_parallel,
+      .dtype = "float32"};
+  return manifest;
+}
+
+// A checkpoint without tokenizer.json explains records of token ids.
+std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / "tokenizer.json")) return nullptr;
+  return std::make_unique<const Tokenizer>(Tokenizer::load(folder));
+}
+
+}  // namespace
+
+Coordination prepare_coordination(
+    const Job& job, const ModelConfig& model, const Checkpoint& checkpoint) {
+  auto tokenizer = load_tokenizer(job.model.path);
+  const ModelLimits limits{
+      .vocab_size = model.decoder.vocab_size, .max_positions = model.decoder.max_positions};
+  const SamplePreparer preparer(tokenizer.get(), job.explain, limits);
+  RunDirectory run_directory = RunDirectory::open(job.output.path, manifest_of(job, checkpoint));
+  auto finished_batches = run_directory.finished_batches();
+  const DatasetSurvey survey = survey_dataset(job, preparer, finished_batches);
+  return {
+      .tokenizer = std::move(tokenizer),
+      .preparer = preparer,
+      .run_directory = std::move(run_directory),
+      .finished_batches = std::move(finished_batches),
+      .survey = survey};
+}
+
+}  // namespace limn

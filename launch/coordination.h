@@ -1,0 +1,31 @@
+// What the coordinator's rank has besides a model: the dataset, checked, and the run's directory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_set>
+
+#include "coordinator/batch_source.h"
+#include "coordinator/job.h"
+#include "coordinator/sample.h"
+#include "coordinator/tokenizer.h"
+#include "storage/checkpoint.h"
+#include "storage/run_directory.h"
+#include "worker/model_family.h"
+
+namespace limn {
+
+struct Coordination {
+  std::unique_ptr<const Tokenizer> tokenizer;  // null: the checkpoint has none
+  SamplePreparer preparer;                     // borrows the tokenizer
+  RunDirectory run_directory;
+  std::unordered_set<std::int64_t> finished_batches;
+  DatasetSurvey survey;
+};
+
+// Opens the run's directory, continuing an earlier start, and reads the dataset from end to end.
+// Throws what Tokenizer::load, RunDirectory::open and survey_dataset throw.
+Coordination prepare_coordination(
+    const Job& job, const ModelConfig& model, const Checkpoint& checkpoint);
+
+}  // namespace limn

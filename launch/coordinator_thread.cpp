@@ -1,0 +1,82 @@
+#include "launch/coordinator_thread.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+#include <utility>
+
+#include "launch/stop_signal.h"
+#include "launch/terminal.h"
+
+namespace limn {
+
+CoordinatorThread::CoordinatorThread(
+    const ProcessMesh& mesh,
+    const Job& job,
+    Coordination& coordination,
+    std::function<void(std::int64_t num_sealed_batches)> leave)
+    : run_directory_(coordination.run_directory),
+      progress_line_(describe_terminal(STDERR_FILENO), std::cerr),
+      source_(job, coordination.preparer),
+      schedule_(
+          mesh.mailbox(),
+          source_,
+          coordination.run_directory,
+          coordination.survey,
+          coordination.finished_batches,
+          options(mesh, job)),
+      leave_(std::move(leave)),
+      thread_([this] { serve(); }) {}
+
+CoordinatorThread::~CoordinatorThread() {
+  abandon();
+  join();
+}
+
+void CoordinatorThread::abandon() {
+  schedule_.abandon();
+}
+
+void CoordinatorThread::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void CoordinatorThread::serve() {
+  try {
+    outcome_ = schedule_.run();
+    progress_line_.finish(last_progress_);
+    const bool at_once = requested_stop() == StopRequest::Now;
+    if (at_once && outcome_ == RunOutcome::Stopped) leave_(schedule_.num_sealed_batches());
+  } catch (...) {
+    failure_ = std::current_exception();
+  }
+}
+
+ScheduleOptions CoordinatorThread::options(const ProcessMesh& mesh, const Job& job) {
+  ScheduleOptions options;
+  options.interval_s = job.checkpoint.interval_s;
+  for (int group = 0; group < mesh.num_groups(); ++group) {
+    options.leaders.push_back(mesh.leader_of(group));
+  }
+  options.stop_request = [this] { return stop_request(); };
+  options.report = [this](const Progress& progress) {
+    last_progress_ = progress;
+    progress_line_.update(progress);
+  };
+  return options;
+}
+
+// A signal's request, or that of the stop file, which is looked for once a second: it may lie on a
+// file system across a network.
+StopRequest CoordinatorThread::stop_request() {
+  const auto now = std::chrono::steady_clock::now();
+  if (!stop_file_seen_ && now - stop_file_looked_for_ > std::chrono::seconds(1)) {
+    stop_file_looked_for_ = now;
+    stop_file_seen_ = run_directory_.stop_requested();
+    if (stop_file_seen_) run_directory_.clear_stop_request();
+  }
+  return std::max(requested_stop(), stop_file_seen_ ? StopRequest::FinishPart : StopRequest::None);
+}
+
+}  // namespace limn
