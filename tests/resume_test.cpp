@@ -1,0 +1,202 @@
+// A run that is killed or stopped goes on where it was, to the same file.
+
+#include <signal.h>
+
+#include <chrono>
+#include <filesystem>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "storage/relevance_file.h"
+#include "tests/limn_program.h"
+#include "tests/temporary_folder.h"
+
+namespace limn::test {
+
+namespace {
+
+using testing::HasSubstr;
+using testing::SizeIs;
+
+// Enough copies of the example's prompts, in small batches, to be interrupted in the middle.
+class ResumeTest : public testing::Test {
+ protected:
+  ResumeTest() {
+    const std::string prompts = read_bytes("launch/examples/stories260K/prompts.jsonl");
+    std::string many;
+    for (int copy = 0; copy < 12; ++copy) {
+      for (const std::string& line : lines_with(prompts, "{")) {
+        nlohmann::json record = nlohmann::json::parse(line);
+        record["id"] = record["id"].get<std::string>() + "-" + std::to_string(copy);
+        many += record.dump() + "\n";
+      }
+    }
+    write_bytes(folder / "many.jsonl", many);
+  }
+
+  std::vector<std::string> command(const std::string& run, const char* interval_s) const {
+    return limn_on_ranks(
+        2,
+        {"run",
+         "launch/examples/stories260K/job.toml",
+         "--data.path",
+         (folder / "many.jsonl").string(),
+         "--output.path",
+         (folder / run).string(),
+         "--parallel.batch_tokens",
+         "200",
+         "--checkpoint.interval_s",
+         interval_s});
+  }
+
+  // Of all sealed parts, each batch once: EXPECTs that none was computed twice.
+  std::set<std::int64_t> sealed_batches(const std::string& run) const {
+    std::set<std::int64_t> batches;
+    const std::filesystem::path parts = folder / (run + "/parts");
+    if (!std::filesystem::exists(parts)) return batches;
+    for (const auto& entry : std::filesystem::directory_iterator(parts)) {
+      if (entry.path().extension() != ".h5") continue;
+      for (const std::int64_t batch : RelevanceReader(entry.path()).part_batch_ids()) {
+        EXPECT_TRUE(batches.insert(batch).second) << "batch " << batch << " was computed twice";
+      }
+    }
+    return batches;
+  }
+
+  // Waits until the run has sealed more than `num_batches`, or has ended.
+  void wait_for_seals(const std::string& run, std::size_t num_batches) const {
+    for (int i = 0; i < 1000; ++i) {
+      if (sealed_batches(run).size() > num_batches) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    FAIL() << "nothing was sealed in 20 s";
+  }
+
+  // Goes on until the end and compares with a run that nobody disturbed.
+  void expect_same_result(const std::string& run) const {
+    const ProgramResult rest = run_to_end(command(run, "60"));
+    ASSERT_EQ(rest.exit_code, 0) << rest.output;
+    ASSERT_EQ(run_to_end(command("undisturbed", "60")).exit_code, 0);
+    sealed_batches(run);
+    // Byte for byte: the interval is the only difference between the two jobs, and the job of the
+    // first start is the one that is kept.
+    const RelevanceReader disturbed(folder / (run + "/relevance.h5"));
+    const RelevanceReader undisturbed(folder / "undisturbed/relevance.h5");
+    ASSERT_EQ(disturbed.num_samples(), undisturbed.num_samples());
+    for (std::int64_t i = 0; i < disturbed.num_samples(); ++i) {
+      const SampleRecord a = disturbed.read(i);
+      const SampleRecord b = undisturbed.read(i);
+      EXPECT_EQ(a.id, b.id);
+      EXPECT_EQ(a.units, b.units);
+      EXPECT_EQ(a.delta, b.delta) << a.id;
+      for (std::size_t k = 0; k < a.targets.size(); ++k) {
+        EXPECT_EQ(a.targets[k].log_prob, b.targets[k].log_prob) << a.id;
+      }
+    }
+  }
+
+  TemporaryFolder folder;
+};
+
+}  // namespace
+
+TEST_F(ResumeTest, GoesOnAfterBeingKilledAtRandomMoments) {
+  std::mt19937 random(1);
+  for (int kill = 0; kill < 4; ++kill) {
+    const std::size_t before = sealed_batches("run").size();
+    RunningProgram program(command("run", "0.05"));
+    wait_for_seals("run", before);
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(std::uniform_int_distribution<int>(0, 150)(random)));
+    program.kill_all();
+    program.exit_code();
+  }
+  expect_same_result("run");
+}
+
+TEST_F(ResumeTest, GivesTheSameBytesAfterAKill) {
+  {
+    RunningProgram program(command("run", "0.05"));
+    wait_for_seals("run", 0);
+    program.kill_all();
+    program.exit_code();
+  }
+  ASSERT_EQ(run_to_end(command("run", "0.05")).exit_code, 0);
+  const std::string resumed = read_bytes(folder / "run/relevance.h5");
+  // The same job in the same place, undisturbed.
+  std::filesystem::remove_all(folder / "run");
+  ASSERT_EQ(run_to_end(command("run", "0.05")).exit_code, 0);
+  EXPECT_EQ(read_bytes(folder / "run/relevance.h5"), resumed);
+}
+
+TEST_F(ResumeTest, FinishesThePartOnSigusr1) {
+  RunningProgram program(command("run", "0.05"));
+  wait_for_seals("run", 0);
+  program.signal(SIGUSR1);
+  EXPECT_EQ(program.exit_code(), 75) << program.output();
+  EXPECT_THAT(program.output(), HasSubstr("stopped"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "run/relevance.h5"));
+  expect_same_result("run");
+}
+
+TEST_F(ResumeTest, FinishesThePartWhenAStopFileAppears) {
+  RunningProgram program(command("run", "0.05"));
+  wait_for_seals("run", 0);
+  write_bytes(folder / "run/stop", "");
+  EXPECT_EQ(program.exit_code(), 75) << program.output();
+  EXPECT_FALSE(std::filesystem::exists(folder / "run/stop"));
+  expect_same_result("run");
+}
+
+TEST_F(ResumeTest, KeepsWhatIsCompleteOnSigterm) {
+  RunningProgram program(command("run", "60"));
+  // No seal is due for a minute: what is found afterwards was sealed because of the signal.
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  program.signal(SIGTERM);
+  // mpirun itself returns 1 when it is told to end, whatever the ranks return.
+  EXPECT_NE(program.exit_code(), 0);
+  EXPECT_THAT(program.output(), HasSubstr("stopped"));
+  EXPECT_FALSE(sealed_batches("run").empty());
+  expect_same_result("run");
+}
+
+TEST_F(ResumeTest, ReturnsSeventyFiveOnSigtermOfTheRanks) {
+  std::vector<std::string> alone = command("run", "60");
+  alone.erase(alone.begin(), std::ranges::find(alone, LIMN_PROGRAM));
+  RunningProgram program(alone);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  program.signal(SIGTERM);
+  EXPECT_EQ(program.exit_code(), 75) << program.output();
+  expect_same_result("run");
+}
+
+TEST_F(ResumeTest, RefusesASecondRunBesideTheFirst) {
+  RunningProgram program(command("run", "0.05"));
+  wait_for_seals("run", 0);
+  const ProgramResult second = run_to_end(command("run", "0.05"));
+  EXPECT_EQ(second.exit_code, 74);
+  EXPECT_THAT(lines_with(second.output, "[error]"), SizeIs(1));
+}
+
+TEST_F(ResumeTest, RefusesAnotherJobInTheSameDirectory) {
+  {
+    RunningProgram program(command("run", "0.05"));
+    wait_for_seals("run", 0);
+    program.kill_all();
+    program.exit_code();
+  }
+  auto other = command("run", "0.05");
+  other.insert(other.end(), {"--explain.factor", "0.5"});
+  const ProgramResult refused = run_to_end(other);
+  EXPECT_EQ(refused.exit_code, 78);
+  EXPECT_THAT(refused.output, HasSubstr("explain.factor"));
+  expect_same_result("run");
+}
+
+}  // namespace limn::test

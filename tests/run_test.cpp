@@ -1,0 +1,234 @@
+// `limn run` from end to end: the real program under mpirun, a trained model, and answers that come
+// from transformers in float64 (tests/data/stories260K/make_oracle.py).
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "storage/json_file.h"
+#include "storage/relevance_file.h"
+#include "tests/limn_program.h"
+#include "tests/temporary_folder.h"
+
+namespace limn::test {
+
+namespace {
+
+using testing::HasSubstr;
+using testing::SizeIs;
+
+const std::string kJob = "launch/examples/stories260K/job.toml";
+
+using Arguments = std::vector<std::string>;
+
+// limn run of the example (or of what `more` says), which must end well.
+std::vector<SampleRecord> run_example(
+    int ranks, int tensor_parallel, const Arguments& more, const std::filesystem::path& directory) {
+  Arguments arguments{
+      "run",
+      kJob,
+      "--output.path",
+      directory.string(),
+      "--parallel.tensor_parallel",
+      std::to_string(tensor_parallel)};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const ProgramResult result = run_to_end(limn_on_ranks(ranks, arguments));
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  std::vector<SampleRecord> samples;
+  const RelevanceReader reader(directory / "relevance.h5");
+  EXPECT_TRUE(reader.attributes().complete);
+  for (std::int64_t i = 0; i < reader.num_samples(); ++i)
+    samples.push_back(reader.read(i));
+  return samples;
+}
+
+// The largest difference of any delta or base log-probability.
+double largest_difference(const std::vector<SampleRecord>& a, const std::vector<SampleRecord>& b) {
+  double largest = 0;
+  EXPECT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    EXPECT_EQ(a[i].id, b[i].id);
+    EXPECT_EQ(a[i].units, b[i].units);
+    EXPECT_EQ(a[i].delta.size(), b[i].delta.size());
+    for (std::size_t k = 0; k < a[i].delta.size(); ++k) {
+      largest = std::max(largest, std::abs(double{a[i].delta[k]} - b[i].delta[k]));
+    }
+    for (std::size_t k = 0; k < a[i].targets.size(); ++k) {
+      largest =
+          std::max(largest, std::abs(double{a[i].targets[k].log_prob} - b[i].targets[k].log_prob));
+    }
+  }
+  return std::isnan(largest) ? 1e9 : largest;
+}
+
+std::vector<std::vector<std::int32_t>> unit_tokens(const SampleRecord& sample) {
+  std::vector<std::vector<std::int32_t>> tokens;
+  for (const UnitRecord& unit : sample.units)
+    tokens.push_back(unit.tokens);
+  return tokens;
+}
+
+void expect_near(const nlohmann::json& expected, float got, const std::string& what) {
+  EXPECT_NEAR(expected.get<double>(), got, 2e-4) << what;
+}
+
+class RunTest : public testing::Test {
+ protected:
+  TemporaryFolder folder;
+};
+
+}  // namespace
+
+TEST_F(RunTest, GivesTheAnswersOfTransformers) {
+  const nlohmann::json oracle =
+      read_json(std::filesystem::path(LIMN_TEST_DATA) / "stories260K" / "oracle.json");
+  const nlohmann::json& expected = oracle["samples"];
+  const std::size_t num_cases = expected[0]["cases"].size();
+  for (std::size_t c = 0; c < num_cases; ++c) {
+    const std::string semantics = expected[0]["cases"][c]["semantics"];
+    const std::string factor = expected[0]["cases"][c]["factor"].dump();
+    const auto samples = run_example(
+        2,
+        2,
+        {"--explain.suppression", semantics, "--explain.factor", factor},
+        folder / std::to_string(c));
+    ASSERT_THAT(samples, SizeIs(expected.size()));
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      const SampleRecord& sample = samples[i];
+      const std::size_t num_targets = sample.targets.size();
+      EXPECT_EQ(sample.id, expected[i]["id"]);
+      EXPECT_EQ(unit_tokens(sample), expected[i]["units"]) << sample.id;
+      ASSERT_EQ(num_targets, expected[i]["target_ids"].size());
+      for (std::size_t t = 0; t < num_targets; ++t) {
+        EXPECT_EQ(sample.targets[t].token, expected[i]["target_ids"][t]);
+        expect_near(expected[i]["base_log_probs"][t], sample.targets[t].log_prob, sample.id);
+      }
+      const nlohmann::json& delta = expected[i]["cases"][c]["delta"];
+      ASSERT_EQ(sample.delta.size(), delta.size() * num_targets);
+      for (std::size_t k = 0; k < sample.delta.size(); ++k) {
+        expect_near(
+            delta[k / num_targets][k % num_targets],
+            sample.delta[k],
+            fmt::format("{} {} of {}, unit {}", semantics, factor, sample.id, k / num_targets));
+      }
+    }
+  }
+}
+
+TEST_F(RunTest, DoesNotDependOnTheMesh) {
+  const auto alone = run_example(1, 1, {}, folder / "1x1");
+
+  struct Mesh {
+    int ranks;
+    int tensor_parallel;
+  };
+
+  // Of four key/value heads three ranks hold 2, 1 and 1.
+  for (const Mesh& mesh : {Mesh{2, 2}, {3, 3}, {4, 4}, {4, 2}, {4, 1}}) {
+    const std::string name = fmt::format("{}x{}", mesh.ranks, mesh.tensor_parallel);
+    const auto samples = run_example(mesh.ranks, mesh.tensor_parallel, {}, folder / name);
+    EXPECT_LT(largest_difference(alone, samples), 1e-5) << name;
+  }
+}
+
+TEST_F(RunTest, ReplicatesKeyValueHeads) {
+  // Eight ranks and four key/value heads.
+  const auto alone = run_example(1, 1, {"--data.limit", "4"}, folder / "1x1");
+  const auto samples = run_example(8, 8, {"--data.limit", "4"}, folder / "8x8");
+  EXPECT_LT(largest_difference(alone, samples), 1e-5);
+}
+
+TEST_F(RunTest, DoesNotDependOnTheBatches) {
+  const auto usual = run_example(1, 1, {}, folder / "usual");
+  for (const char* batch_tokens : {"16", "64", "100000"}) {
+    const auto samples =
+        run_example(2, 1, {"--parallel.batch_tokens", batch_tokens}, folder / batch_tokens);
+    EXPECT_LT(largest_difference(usual, samples), 1e-5) << batch_tokens;
+  }
+}
+
+TEST_F(RunTest, ExplainsEveryKindOfUnit) {
+  for (const char* units : {"token", "word", "sentence"}) {
+    const auto samples = run_example(2, 1, {"--explain.units", units}, folder / units);
+    ASSERT_THAT(samples, SizeIs(20));
+    for (const SampleRecord& sample : samples)
+      EXPECT_FALSE(sample.units.empty());
+  }
+}
+
+TEST_F(RunTest, FactorOneGivesZerosToTheFile) {
+  for (const SampleRecord& sample : run_example(2, 2, {"--explain.factor", "1"}, folder / "run")) {
+    EXPECT_THAT(sample.delta, testing::Each(0.0F));
+  }
+}
+
+// The golden models, their tokens and units through the job file, the dataset and the relevance
+// file.
+TEST_F(RunTest, GivesTheGoldensAnswersFromTokenIds) {
+  for (const char* name : {"llama", "llama_6_3_tied"}) {
+    const std::filesystem::path golden_folder =
+        std::filesystem::path(LIMN_TEST_DATA) / "golden" / name;
+    const nlohmann::json golden = read_json(golden_folder / "golden.json");
+    const auto ids = golden["input_ids"].get<std::vector<int>>();
+    const auto prompt_end = ids.begin() + golden["prompt_length"].get<int>();
+    const nlohmann::json record{
+        {"id", "golden"},
+        {"input_ids", std::vector<int>(ids.begin(), prompt_end)},
+        {"target_ids", golden["target_ids"]},
+        {"unit_tokens", golden["units"]}};
+    write_bytes(folder / "golden.jsonl", record.dump() + "\n");
+    const std::size_t num_targets = golden["target_ids"].size();
+    for (std::size_t c = 0; c < golden["cases"].size(); ++c) {
+      const nlohmann::json& expected = golden["cases"][c];
+      Arguments arguments{
+          "--model.path",
+          golden_folder.string(),
+          "--data.path",
+          (folder / "golden.jsonl").string(),
+          "--explain.units",
+          "given",
+          "--explain.suppression",
+          expected["semantics"],
+          "--explain.factor",
+          expected["factor"].dump()};
+      if (!expected["kappa"].is_null()) {
+        arguments.insert(
+            arguments.end(), {"--explain.similarity_threshold", expected["kappa"].dump()});
+      }
+      const auto samples = run_example(2, 2, arguments, folder / fmt::format("{}-{}", name, c));
+      ASSERT_THAT(samples, SizeIs(1));
+      for (std::size_t k = 0; k < samples[0].delta.size(); ++k) {
+        expect_near(
+            expected["delta"][k / num_targets][k % num_targets],
+            samples[0].delta[k],
+            fmt::format("{}, case {}, unit {}", name, c, k / num_targets));
+      }
+    }
+  }
+}
+
+TEST_F(RunTest, SaysThatNothingIsLeftToDo) {
+  run_example(2, 1, {}, folder / "run");
+  const std::string before = read_bytes(folder / "run/relevance.h5");
+  const ProgramResult again =
+      run_to_end(limn_on_ranks(2, {"run", kJob, "--output.path", (folder / "run").string()}));
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_THAT(again.output, HasSubstr("nothing left to do"));
+  EXPECT_EQ(read_bytes(folder / "run/relevance.h5"), before);
+}
+
+TEST_F(RunTest, PrintsItsVersionAndHelpOnceOnManyRanks) {
+  EXPECT_THAT(run_to_end({LIMN_PROGRAM, "--version"}).output, HasSubstr("limn "));
+  const ProgramResult help = run_to_end(limn_on_ranks(3, {"run", "--help"}));
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(lines_with(help.output, "--explain.factor"), SizeIs(1));
+}
+
+}  // namespace limn::test
