@@ -82,7 +82,8 @@ AddedToken parse_added_token(const CheckedJson& token, const Normalizer& normali
   result.strips_right = token.at("rstrip").boolean();
   result.is_normalized = token.at("normalized").boolean();
   result.spelling = result.is_normalized ? normalized(result.content, normalizer) : result.content;
-  if (result.spelling.empty()) token.at("content").refuse("must not be empty");
+  if (result.spelling.empty())
+    token.at("content").refuse("must not be empty, also not when normalized");
   return result;
 }
 
@@ -172,6 +173,7 @@ void AddedTokenFinder::cut_piece(std::string_view text, std::vector<TextPiece>& 
     if (token->strips_left)
       range.begin = std::max(begin_of_white_space(text, range.begin), covered);
     if (token->strips_right) range.end = end_of_white_space(text, range.end);
+    if (range.begin >= range.end) continue;
     if (covered < range.begin) parts.push_back({.range = {covered, range.begin}});
     parts.push_back({range, token->id});
     covered = range.end;

@@ -1,7 +1,6 @@
 // The alphabet of byte-level tokenizers: a printable character for each of the 256 bytes (GPT-2's).
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,9 +8,6 @@
 #include "coordinator/pieced_text.h"
 
 namespace limn {
-
-// The character of the space, U+0120.
-constexpr std::string_view kByteLevelSpace = "\xC4\xA0";
 
 // Appends the characters of the bytes of `text`, each with its byte's origin.
 void append_byte_characters(const AlignedView& text, AlignedText& result);

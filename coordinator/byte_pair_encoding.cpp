@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::int32_t kNoId = -1;
 constexpr std::uint64_t kEmptySlot = UINT64_MAX;
+constexpr std::string_view kWordMark = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 
 std::uint64_t pair_of(std::int32_t left, std::int32_t right) {
   return (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) |
@@ -119,6 +120,25 @@ std::array<std::int32_t, 256> byte_tokens(const Vocabulary& vocabulary) {
   return ids;
 }
 
+// The first word mark that stands behind something else, or the text's end.
+std::size_t end_of_marked_word(std::string_view text) {
+  std::size_t begin = 0;
+  while (text.substr(begin).starts_with(kWordMark)) {
+    begin += kWordMark.size();
+  }
+  return std::min(text.find(kWordMark, begin), text.size());
+}
+
+// Whether the word mark is a token and no token has it behind something else.
+bool ends_before_word_marks(const Vocabulary& vocabulary) {
+  if (!vocabulary.find(kWordMark)) return false;
+  for (std::int32_t id = 0; id < vocabulary.size(); ++id) {
+    const std::string* const token = vocabulary.token(id);
+    if (token != nullptr && end_of_marked_word(*token) != token->size()) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 MergeTable::MergeTable(const CheckedJson& merges, const Vocabulary& vocabulary) {
@@ -163,7 +183,8 @@ BytePairEncoding::BytePairEncoding(const CheckedJson& model)
       byte_ids_(byte_tokens(vocabulary_)),
       fuses_unknown_(flag(model, "fuse_unk")),
       falls_back_to_bytes_(flag(model, "byte_fallback")),
-      ignores_merges_(flag(model, "ignore_merges")) {
+      ignores_merges_(flag(model, "ignore_merges")),
+      merges_up_to_word_marks_(ends_before_word_marks(vocabulary_)) {
   check_options(model);
   if (const std::optional<CheckedJson> unknown = model.find("unk_token")) {
     has_unknown_token_ = true;
@@ -181,10 +202,23 @@ void BytePairEncoding::encode(
     }
   }
 
-  // Few symbols are merged fastest by looking at all of them each time (measured up to 64).
+  // SentencePiece-like tokenizers give a whole text as one word. Where no token reaches over a word
+  // mark no merge does, either: what lies between two can be merged on its own, which is several
+  // times faster (measured: 29 instead of 8 MB/s).
+  while (merges_up_to_word_marks_ && !word.empty()) {
+    const std::size_t end = end_of_marked_word(word);
+    encode_part(word.substr(0, end), workspace, tokens);
+    word.remove_prefix(end);
+  }
+  if (!word.empty()) encode_part(word, workspace, tokens);
+}
+
+void BytePairEncoding::encode_part(
+    std::string_view part, Workspace& workspace, std::vector<WordToken>& tokens) const {
+  // So few symbols are merged fastest by looking at all of them each time.
   constexpr std::size_t kFew = 32;
   std::vector<Symbol>& symbols = workspace.symbols;
-  split_into_symbols(word, symbols);
+  split_into_symbols(part, symbols);
   for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
     symbols[i].rank = rank_of(symbols[i], symbols[i + 1]);
   }

@@ -84,6 +84,8 @@ class BytePairEncoding {
  private:
   using Symbol = Workspace::Symbol;
 
+  void encode_part(
+      std::string_view part, Workspace& workspace, std::vector<WordToken>& tokens) const;
   void split_into_symbols(std::string_view word, std::vector<Symbol>& symbols) const;
   bool add_byte_symbols(std::string_view character, std::vector<Symbol>& symbols) const;
   std::uint32_t rank_of(const Symbol& left, const Symbol& right) const;
@@ -99,7 +101,8 @@ class BytePairEncoding {
   bool has_unknown_token_ = false;
   bool fuses_unknown_ = false;
   bool falls_back_to_bytes_ = false;
-  bool ignores_merges_ = false;  // for words that are tokens
+  bool ignores_merges_ = false;           // for words that are tokens
+  bool merges_up_to_word_marks_ = false;  // never over them: see encode()
 };
 
 }  // namespace limn

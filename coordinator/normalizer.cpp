@@ -33,12 +33,15 @@ void Normalizer::add_steps(const CheckedJson& normalizer, int depth) {
     }
   } else if (type.string() == "Prepend") {
     normalizer.allow_keys({"type", "prepend"});
-    steps_.push_back(Prepend{normalizer.at("prepend").string()});
+    const CheckedJson prepend = normalizer.at("prepend");
+    if (prepend.string().empty()) prepend.refuse("must not be empty");
+    steps_.emplace_back(std::in_place_type<Prepend>, prepend.string());
   } else if (type.string() == "Replace") {
     normalizer.allow_keys({"type", "pattern", "content"});
     TextPattern pattern = parse_pattern(normalizer.at("pattern"));
     if (pattern.matches_empty()) normalizer.at("pattern").refuse("must not match nothing at all");
-    steps_.push_back(Replace{std::move(pattern), normalizer.at("content").string()});
+    const std::string& content = normalizer.at("content").string();
+    steps_.emplace_back(std::in_place_type<Replace>, std::move(pattern), content);
   } else if (const std::optional<NormalForm> form = normal_form(type.string())) {
     normalizer.allow_keys({"type"});
     steps_.push_back(*form);

@@ -47,11 +47,11 @@ CharacterSet hex_digit_set() {
   return {"0-9A-Fa-f", ""};
 }
 
-// What Oniguruma has for \w.
+// What Oniguruma has for \w: in Latin-1 superscripts and fractions, too.
 CharacterSet word_set() {
   return {
-      "\\p{Alphabetic}" + newer_characters("L") + category_set("M").members +
-          category_set("Nd").members + category_set("Pc").members,
+      "\\p{Alphabetic}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}" + newer_characters("L") +
+          category_set("M").members + category_set("Nd").members + category_set("Pc").members,
       ""};
 }
 

@@ -12,6 +12,9 @@ namespace limn {
 
 namespace {
 
+// Numbers as of Unicode 17, which is what Python's `tokenizers` takes for them here.
+constexpr std::string_view kNumber = R"([\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}])";
+
 // GPT-2's words.
 constexpr std::string_view kByteLevelWords =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
@@ -136,7 +139,7 @@ PreTokenizer::Split PreTokenizer::parse_digits(const CheckedJson& pre_tokenizer)
   pre_tokenizer.allow_keys({"type", "individual_digits"});
   const bool is_individual = pre_tokenizer.at("individual_digits").boolean();
   return {
-      TextPattern::regex("\\p{N}"),
+      TextPattern::regex(kNumber),
       is_individual ? MatchPlacement::Isolated : MatchPlacement::Contiguous,
       /*inverts=*/false};
 }

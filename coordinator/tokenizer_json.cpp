@@ -14,7 +14,7 @@ TextPattern parse_pattern(const CheckedJson& pattern) {
   try {
     return TextPattern::regex(regex.string());
   } catch (const DataError& error) {
-    regex.refuse(fmt::format("is not supported, {}", error.what()));
+    regex.refuse(fmt::format("cannot be used, {}", error.what()));
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include <unicode/bytestream.h>
 #include <unicode/normalizer2.h>
+#include <unicode/uchar.h>
 #include <unicode/unistr.h>
 #include <unicode/utf8.h>
 
@@ -57,18 +58,28 @@ NormalForm decomposed_form(NormalForm form) {
   return is_canonical ? NormalForm::Nfd : NormalForm::Nfkd;
 }
 
+// Python's `tokenizers` normalizes by Unicode 9.0. What came later it leaves as it is.
+bool is_known(UChar32 character) {
+  constexpr std::uint8_t kMajorVersion = 9;
+  UVersionInfo age;
+  u_charAge(character, age);
+  return age[0] <= kMajorVersion;
+}
+
 // UAX #15: each character's full decomposition, marks in the order of their classes.
 std::vector<Step> decompose(const icu::Normalizer2& decomposer, std::string_view text) {
   std::vector<Step> steps;
   steps.reserve(text.size());
   const auto add = [&](UChar32 character, std::int32_t change) {
-    steps.push_back({character, decomposer.getCombiningClass(character), change});
+    const bool has_class = is_known(character);
+    steps.push_back(
+        {character, has_class ? decomposer.getCombiningClass(character) : std::uint8_t{0}, change});
   };
   icu::UnicodeString parts;
   for (std::size_t i = 0; i < text.size();) {
     UChar32 character = 0;
     U8_NEXT_UNSAFE(text.data(), i, character);
-    if (!decomposer.getDecomposition(character, parts)) {
+    if (!is_known(character) || !decomposer.getDecomposition(character, parts)) {
       add(character, 0);
       continue;
     }
@@ -100,7 +111,7 @@ std::vector<Step> compose(const icu::Normalizer2& composer, const std::vector<St
     if (starter && !is_blocked) {
       Step& composed = steps[*starter];
       const UChar32 pair = composer.composePair(composed.character, step.character);
-      if (pair >= 0) {
+      if (pair >= 0 && is_known(pair)) {
         composed.character = pair;
         composed.change += step.change - 1;
         continue;

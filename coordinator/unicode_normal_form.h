@@ -1,4 +1,4 @@
-// Unicode's normal forms (UAX #15), with every character's origin.
+// Unicode's normal forms (UAX #15) as of Unicode 9.0, with every character's origin.
 #pragma once
 
 #include "coordinator/pieced_text.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <xxhash.h>
 
@@ -15,7 +16,7 @@ Vocabulary::Vocabulary(const CheckedJson& tokens) {
   std::int64_t size = 0;
   for (const auto& [token, id] : tokens.value().items()) {
     const bool is_id = id.is_number_unsigned() && id.get<std::uint64_t>() < kMaxSize;
-    if (!is_id) tokens.at(token).refuse("must be an id from 0 to 4194303");
+    if (!is_id) tokens.at(token).refuse(fmt::format("must be an id from 0 to {}", kMaxSize - 1));
     const auto [added, is_new] = ids_.emplace(token, id.get<std::int32_t>());
     size = std::max<std::int64_t>(size, added->second + 1);
   }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,8 @@ class Vocabulary {
   // `tokens` is an object from token to id. Throws DataError when an id is no number, out of range
   // or given twice.
   explicit Vocabulary(const CheckedJson& tokens);
+  Vocabulary(Vocabulary&&) = default;
+  Vocabulary& operator=(Vocabulary&&) = default;
 
   // One more than the largest id.
   std::int64_t size() const { return static_cast<std::int64_t>(tokens_.size()); }
@@ -40,9 +43,9 @@ class Vocabulary {
     std::size_t operator()(std::string_view token) const;
   };
 
-  // Nodes of a map stay where they are, also when the map moves.
+  // Its keys stay where they are, also when it moves (and it cannot be copied).
   std::unordered_map<std::string, std::int32_t, Hash, std::equal_to<>> ids_;
-  std::vector<const std::string*> tokens_;  // by id; its keys
+  std::vector<const std::string*> tokens_;  // by id: keys of ids_
 };
 
 }  // namespace limn

@@ -17,12 +17,25 @@ import sys
 
 from tokenizers import Tokenizer
 
-WORDS = ["the", "The", "don't", "I'LL", "we've", "naïve", "Straße", "İstanbul", "x", "12345", "3.14", "ſ's", "e\u0301", "'\u017f", "'S",
-         "Ελλάδα", "Москва", "東京タワー", "안녕하세요", "مرحبا", "नमस्ते", "สวัสดี", "ﬁ", "Å", "\u212b", "ẛ̣", "\u1112\u1161\u11ab"]
-SPACES = [" ", "  ", "   ", "\t", "\n", "\r\n", "\n\n", " \n ", "\u00a0", "\u2003", "\u3000", "\u0085", "\u2028", "\u180e", "\u200b", "\ufeff",
-          " " * 17, "\t\t"]
-SYMBOLS = ["!", "...", "'", "\"", "<", ">", "|", "_", "▁", "Ġ", "😀", "👩‍👩‍👧‍👦", "🏳️‍🌈", "👍🏽", "🇩🇪", "\ue000", "\U000f0000", "\U0010ffff", "\x00",
-           "\x7f", "\u0301", "\u0323\u0302", "\u0344", "½", "²", "Ⅻ", "٣", "\u200d", "\u00ad", "$", "€", "{}", "()", "\\", "//"]
+WORDS = [
+    "the", "The", "don't", "I'LL", "we've", "na\u00efve", "Stra\u00dfe", "\u0130stanbul", "x", "12345",
+    "3.14", "\u017f's", "e\u0301", "'\u017f", "'S", "\u0395\u03bb\u03bb\u03ac\u03b4\u03b1",
+    "\u041c\u043e\u0441\u043a\u0432\u0430", "\u6771\u4eac\u30bf\u30ef\u30fc",
+    "\uc548\ub155\ud558\uc138\uc694", "\u0645\u0631\u062d\u0628\u0627",
+    "\u0928\u092e\u0938\u094d\u0924\u0947", "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35", "\ufb01", "\u00c5",
+    "\u212b", "\u1e9b\u0323", "\u1112\u1161\u11ab",
+]
+SPACES = [
+    " ", "  ", "   ", "\t", "\n", "\r\n", "\n\n", " \n ", "\u00a0", "\u2003", "\u3000", "\u0085", "\u2028",
+    "\u180e", "\u200b", "\ufeff", " " * 17, "\t\t",
+]
+SYMBOLS = [
+    "!", "...", "'", "\"", "<", ">", "|", "_", "\u2581", "\u0120", "\U0001f600",
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", "\U0001f3f3\ufe0f\u200d\U0001f308",
+    "\U0001f44d\U0001f3fd", "\U0001f1e9\U0001f1ea", "\ue000", "\U000f0000", "\U0010ffff", "\x00", "\x7f",
+    "\u0301", "\u0323\u0302", "\u0344", "\u00bd", "\u00b2", "\u216b", "\u0663", "\u200d", "\u00ad", "$",
+    "\u20ac", "{}", "()", "\\", "//",
+]
 
 
 def added_contents(folder):
@@ -82,7 +95,8 @@ def main():
         texts += squad_texts(arguments.texts)
 
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
-    output = subprocess.run([arguments.program, arguments.folder], input=lines, capture_output=True, text=True, check=True).stdout
+    command = [arguments.program, arguments.folder]
+    output = subprocess.run(command, input=lines, capture_output=True, text=True, check=True).stdout
     actual = [json.loads(line) for line in output.split("\n")[:-1]]
 
     tokenizer = Tokenizer.from_file(str(arguments.folder / "tokenizer.json"))
