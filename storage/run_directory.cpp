@@ -8,8 +8,10 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <optional>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -131,13 +133,22 @@ std::string lock_holder(const FileDescriptor& lock) {
   return holder.empty() ? "an unknown process" : holder;
 }
 
+// Ranks outlive a launcher that was killed by a second or two; who starts the same command again at
+// once need not know.
+constexpr auto kPatience = std::chrono::seconds(5);
+
 // The lock lasts until the last copy of the descriptor is closed: it goes with the process, and is
 // not handed down to programs that it starts (O_CLOEXEC). Children forked without exec share it.
 FileDescriptor lock_folder(const fs::path& folder) {
   const fs::path path = folder / "lock";
   FileDescriptor lock(path, O_RDWR | O_CREAT);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) throw_errno(path, "cannot be locked");
+    if (std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      continue;
+    }
     throw IoError(fmt::format(
         "{}: another run is at work here; wait for its end, or choose another output.path: {}",
         path.string(),

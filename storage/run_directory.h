@@ -47,6 +47,7 @@ class RunDirectory {
  public:
   // Creates the directory and its parents, or opens the one of an earlier start, whose attributes
   // are kept. Removes what an earlier start was writing when it was killed.
+  // Waits some seconds for a killed run's last processes to let go of it.
   // Throws IoError when it cannot be written or another run holds it (naming host and process),
   // JobError when its manifest differs (naming the first key and both values), DataError when the
   // manifest is damaged or of another version.
