@@ -1,4 +1,5 @@
-// The constants of the relevance file; docs/relevance-file.md says what they mean.
+// The constants of the relevance file; docs/relevance-file.md says what they mean. Private to
+// storage.
 #pragma once
 
 #include <array>
