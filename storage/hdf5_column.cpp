@@ -62,6 +62,17 @@ std::string base_name(const std::string& path) {
   return path.substr(path.rfind('/') + 1);
 }
 
+// A header may promise rows that take no room in the file, but not in memory. The whole file
+// counts: a column of another program may hold nothing but its fill value.
+void check_fits(
+    const Hdf5File& file, const ColumnFormat& format, std::int64_t rows, std::int64_t row_bytes) {
+  const double bytes = static_cast<double>(rows) * static_cast<double>(row_bytes);
+  if (bytes > kMaxCompression * static_cast<double>(file.bytes())) {
+    throw DataError(
+        fmt::format("{}: {} is shorter than it says: {} rows", file.name(), format.path, rows));
+  }
+}
+
 // What netCDF-4 calls the scale of a dimension that has no values.
 std::string valueless_name(std::int64_t length) {
   return fmt::format("This is a netCDF dimension but not a netCDF variable.{:10}", length);
@@ -126,16 +137,15 @@ ColumnReader::ColumnReader(const Hdf5File& file, const ColumnFormat& format)
     : file_(file.name()),
       format_(format),
       dataset_(file.open_dataset(format.path, kReadCacheBytes)) {
-  if (dataset_.width() != format.width) {
+  if (!dataset_.holds_numbers()) {
+    throw DataError(fmt::format("{}: must hold numbers: {}", file_, format.path));
+  }
+  // Other programs write nothing as a list of nothing.
+  if (dataset_.width() != format.width && rows() != 0) {
     throw DataError(fmt::format(
         "{}: {} must have rows of {}: {}", file_, format.path, format.width, dataset_.width()));
   }
-  // A header may promise rows that take no room in the file, but not in memory.
-  const double bytes = static_cast<double>(rows()) * static_cast<double>(row_bytes(format));
-  if (bytes > kMaxCompression * static_cast<double>(dataset_.stored_bytes())) {
-    throw DataError(
-        fmt::format("{}: {} is shorter than it says: {} rows", file_, format.path, rows()));
-  }
+  check_fits(file, format, rows(), row_bytes(format));
 }
 
 std::vector<std::int64_t> ColumnReader::read_offsets(RowRange ranges, std::int64_t num_rows) const {
@@ -163,6 +173,19 @@ void ColumnReader::check_range(RowRange range) const {
         range.end,
         rows()));
   }
+}
+
+TextColumnReader::TextColumnReader(const Hdf5File& file, const ColumnFormat& format)
+    : dataset_(file.open_dataset(format.path, kReadCacheBytes)) {
+  if (!dataset_.holds_texts() || dataset_.width() != 1) {
+    throw DataError(fmt::format("{}: must hold one text in a row: {}", file.name(), format.path));
+  }
+  check_fits(file, format, rows(), dataset_.element_bytes());
+}
+
+std::string TextColumnReader::read(std::int64_t row) const {
+  check(row >= 0 && row < rows(), "no such text: {}", row);
+  return dataset_.read_texts({row, row + 1}).front();
 }
 
 void write_dimension_scales(

@@ -91,8 +91,8 @@ class TextColumnWriter {
 // Reads rows of a dataset of numbers. Threads: one thread at a time.
 class ColumnReader {
  public:
-  // Throws DataError when the dataset is missing, of another shape, or says that it has more rows
-  // than its bytes can hold.
+  // Throws DataError when the dataset is missing, of another shape, holds no numbers, or says that
+  // it has more rows than the file can hold. Numbers of other types are converted.
   ColumnReader(const Hdf5File& file, const ColumnFormat& format);
 
   std::int64_t rows() const { return dataset_.rows(); }
@@ -121,6 +121,23 @@ class ColumnReader {
 
   std::string file_;
   ColumnFormat format_;
+  Hdf5Dataset dataset_;
+};
+
+// Reads texts that HDF5 stores as such, of variable or of fixed length, with the risk of
+// Hdf5Dataset::read_texts(). Threads: one thread at a time.
+class TextColumnReader {
+ public:
+  // Throws DataError when the dataset is missing, of another shape, holds no texts, or says that it
+  // has more rows than the file can hold.
+  TextColumnReader(const Hdf5File& file, const ColumnFormat& format);
+
+  std::int64_t rows() const { return dataset_.rows(); }
+
+  // Requires: 0 <= row < rows(). Throws DataError when it cannot be read.
+  std::string read(std::int64_t row) const;
+
+ private:
   Hdf5Dataset dataset_;
 };
 

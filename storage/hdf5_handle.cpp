@@ -188,6 +188,93 @@ void write_number(
       &value);
 }
 
+// A type for texts in memory, from the one that they are stored in. Those of fixed length get room
+// for a final NUL. The character set stays: HDF5 converts none.
+Hdf5TypeId text_type_in_memory(
+    const Hdf5Origin& origin, const std::string& what, const Hdf5TypeId& stored) {
+  Hdf5TypeId type(checked(origin, what, [&] { return H5Tcopy(stored.get()); }));
+  if (H5Tis_variable_str(stored.get()) > 0) return type;
+  const std::size_t size = H5Tget_size(stored.get());
+  checked(origin, what, [&] { return H5Tset_size(type.get(), size + 1); });
+  checked(origin, what, [&] { return H5Tset_strpad(type.get(), H5T_STR_NULLTERM); });
+  return type;
+}
+
+// The two ways in which HDF5 stores texts. `read` reads `count` of them, of a type in memory, to an
+// address.
+template <typename Read>
+std::vector<std::string> read_variable_texts(
+    const Hdf5Origin& origin,
+    const std::string& what,
+    const Hdf5TypeId& type,
+    std::size_t count,
+    Read read) {
+  std::vector<char*> pointers(count);
+  checked(origin, what, [&] { return read(type, pointers.data()); });
+  std::vector<std::string> texts;
+  for (const char* text : pointers)
+    texts.emplace_back(text == nullptr ? "" : text);
+  const hsize_t extent = count;
+  const Hdf5SpaceId space = simple_space(origin, std::span(&extent, 1));
+  checked(origin, what, [&] {
+    return H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, pointers.data());
+  });
+  return texts;
+}
+
+template <typename Read>
+std::vector<std::string> read_fixed_texts(
+    const Hdf5Origin& origin,
+    const std::string& what,
+    const Hdf5TypeId& type,
+    std::size_t count,
+    Read read) {
+  const std::size_t size = H5Tget_size(type.get());
+  std::string characters(count * size, '\0');
+  checked(origin, what, [&] { return read(type, characters.data()); });
+  std::vector<std::string> texts;
+  for (std::size_t i = 0; i < count; ++i)
+    texts.emplace_back(characters.c_str() + i * size);
+  return texts;
+}
+
+template <typename Read>
+std::vector<std::string> read_texts_of(
+    const Hdf5Origin& origin,
+    const std::string& what,
+    const Hdf5TypeId& stored,
+    std::size_t count,
+    Read read) {
+  const Hdf5TypeId type = text_type_in_memory(origin, what, stored);
+  return H5Tis_variable_str(type.get()) > 0 ? read_variable_texts(origin, what, type, count, read)
+                                            : read_fixed_texts(origin, what, type, count, read);
+}
+
+bool is_integer(const Hdf5TypeId& type) {
+  // Truth values are enumerations to h5py.
+  const H5T_class_t kind = H5Tget_class(type.get());
+  return kind == H5T_INTEGER || kind == H5T_ENUM;
+}
+
+bool is_text(const Hdf5TypeId& type) {
+  return H5Tget_class(type.get()) == H5T_STRING;
+}
+
+// The type of an attribute that must have one value, of a type for which `is_right`.
+Hdf5TypeId type_of_single(
+    const Hdf5Origin& origin,
+    const std::string& name,
+    const Hdf5AttributeId& attribute,
+    bool (*is_right)(const Hdf5TypeId&),
+    std::string_view expected) {
+  Hdf5TypeId type(checked(origin, name, [&] { return H5Aget_type(attribute.get()); }));
+  const Hdf5SpaceId space(checked(origin, name, [&] { return H5Aget_space(attribute.get()); }));
+  if (!is_right(type) || H5Sget_simple_extent_npoints(space.get()) != 1) {
+    throw DataError(fmt::format("{}: attribute must be {}: {}", origin.file, expected, name));
+  }
+  return type;
+}
+
 }  // namespace
 
 Hdf5Dataset::Hdf5Dataset(Hdf5Origin origin, std::string path, Hdf5DatasetId id)
@@ -208,8 +295,21 @@ Hdf5Dataset::Hdf5Dataset(Hdf5Origin origin, std::string path, Hdf5DatasetId id)
   width_ = static_cast<std::int64_t>(extents[1]);
 }
 
-std::int64_t Hdf5Dataset::stored_bytes() const {
-  return static_cast<std::int64_t>(H5Dget_storage_size(id_.get()));
+Hdf5TypeId Hdf5Dataset::stored_type() const {
+  return Hdf5TypeId(checked(origin_, path_, [&] { return H5Dget_type(id_.get()); }));
+}
+
+bool Hdf5Dataset::holds_numbers() const {
+  const Hdf5TypeId type = stored_type();
+  return is_integer(type) || H5Tget_class(type.get()) == H5T_FLOAT;
+}
+
+bool Hdf5Dataset::holds_texts() const {
+  return is_text(stored_type());
+}
+
+std::int64_t Hdf5Dataset::element_bytes() const {
+  return static_cast<std::int64_t>(H5Tget_size(stored_type().get()));
 }
 
 void Hdf5Dataset::resize(std::int64_t rows) {
@@ -249,6 +349,17 @@ void Hdf5Dataset::read(RowRange rows, ElementType type, void* values) const {
     return H5Dread(
         id_.get(), memory_type(type), memory_space.get(), file_space.get(), H5P_DEFAULT, values);
   });
+}
+
+std::vector<std::string> Hdf5Dataset::read_texts(RowRange rows) const {
+  const hsize_t count = static_cast<hsize_t>(rows.end - rows.begin);
+  const Hdf5SpaceId memory_space = simple_space(origin_, std::span(&count, 1));
+  const Hdf5SpaceId file_space = select(rows);
+  return read_texts_of(
+      origin_, path_, stored_type(), count, [&](const Hdf5TypeId& type, void* texts) {
+        return H5Dread(
+            id_.get(), type.get(), memory_space.get(), file_space.get(), H5P_DEFAULT, texts);
+      });
 }
 
 void Hdf5Dataset::write_text_attribute(const std::string& name, const std::string& text) {
@@ -331,7 +442,16 @@ Hdf5File Hdf5File::open(const std::filesystem::path& path) {
   return Hdf5File(std::move(origin), std::move(id));
 }
 
+std::int64_t Hdf5File::bytes() const {
+  hsize_t bytes = 0;
+  checked(origin_, "the file", [&] { return H5Fget_filesize(id_.get(), &bytes); });
+  return static_cast<std::int64_t>(bytes);
+}
+
 bool Hdf5File::has(const std::string& path) const {
+  // To HDF5 it is an error to ask within a group that is missing.
+  const std::size_t slash = path.rfind('/');
+  if (slash != std::string::npos && !has(path.substr(0, slash))) return false;
   return checked(origin_, path, [&] { return H5Lexists(id_.get(), path.c_str(), H5P_DEFAULT); }) >
          0;
 }
@@ -405,6 +525,7 @@ Hdf5Dataset Hdf5File::create_text_dataset(
 }
 
 Hdf5Dataset Hdf5File::open_dataset(const std::string& path, std::int64_t cache_bytes) const {
+  if (!has(path)) throw DataError(fmt::format("{}: dataset is missing: {}", origin_.file, path));
   const Hdf5PropertiesId access(
       checked(origin_, path, [] { return H5Pcreate(H5P_DATASET_ACCESS); }));
   checked(origin_, path, [&] {
@@ -447,20 +568,29 @@ bool Hdf5File::has_attribute(const std::string& name) const {
   return checked(origin_, name, [&] { return H5Aexists(id_.get(), name.c_str()); }) > 0;
 }
 
-std::string Hdf5File::read_fixed_text_attribute(const std::string& name) const {
-  const Hdf5AttributeId attribute(
-      checked(origin_, name, [&] { return H5Aopen(id_.get(), name.c_str(), H5P_DEFAULT); }));
-  const Hdf5TypeId stored(checked(origin_, name, [&] { return H5Aget_type(attribute.get()); }));
-  const Hdf5SpaceId space(checked(origin_, name, [&] { return H5Aget_space(attribute.get()); }));
-  const bool is_fixed_text =
-      H5Tget_class(stored.get()) == H5T_STRING && H5Tis_variable_str(stored.get()) == 0;
-  if (!is_fixed_text || H5Sget_simple_extent_npoints(space.get()) != 1) {
-    throw DataError(
-        fmt::format("{}: attribute must be a text of fixed length: {}", origin_.file, name));
+Hdf5AttributeId Hdf5File::open_attribute(const std::string& name) const {
+  if (!has_attribute(name)) {
+    throw DataError(fmt::format("{}: attribute is missing: {}", origin_.file, name));
   }
-  std::string text(H5Tget_size(stored.get()), '\0');
-  checked(origin_, name, [&] { return H5Aread(attribute.get(), stored.get(), text.data()); });
-  return text.substr(0, text.find('\0'));
+  return Hdf5AttributeId(
+      checked(origin_, name, [&] { return H5Aopen(id_.get(), name.c_str(), H5P_DEFAULT); }));
+}
+
+std::string Hdf5File::read_text_attribute(const std::string& name) const {
+  const Hdf5AttributeId attribute = open_attribute(name);
+  const Hdf5TypeId stored = type_of_single(origin_, name, attribute, is_text, "a text");
+  const auto read = [&](const Hdf5TypeId& type, void* text) {
+    return H5Aread(attribute.get(), type.get(), text);
+  };
+  return read_texts_of(origin_, name, stored, 1, read).front();
+}
+
+std::int32_t Hdf5File::read_integer_attribute(const std::string& name) const {
+  const Hdf5AttributeId attribute = open_attribute(name);
+  type_of_single(origin_, name, attribute, is_integer, "an integer");
+  std::int32_t value = 0;
+  checked(origin_, name, [&] { return H5Aread(attribute.get(), H5T_NATIVE_INT32, &value); });
+  return value;
 }
 
 void Hdf5File::flush() {

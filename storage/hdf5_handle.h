@@ -85,8 +85,11 @@ class Hdf5Dataset {
 
   std::int64_t width() const { return width_; }
 
-  // The bytes that it takes up in the file.
-  std::int64_t stored_bytes() const;
+  // Whether its elements are numbers (truth values count as such) or texts, and how many bytes one
+  // takes: for texts of variable length, of a pointer.
+  bool holds_numbers() const;
+  bool holds_texts() const;
+  std::int64_t element_bytes() const;
 
   // Sets the number of rows.
   void resize(std::int64_t rows);
@@ -96,6 +99,10 @@ class Hdf5Dataset {
   void write(RowRange rows, ElementType type, const void* values);
   void read(RowRange rows, ElementType type, void* values) const;
 
+  // Requires: it holds texts, in one dimension. Those of variable length lie where HDF5 1.10 checks
+  // neither bounds nor checksums: in a damaged file this may crash or never return.
+  std::vector<std::string> read_texts(RowRange rows) const;
+
   // Attributes. An object of HDF5 keeps no order of them, and no time.
   void write_text_attribute(const std::string& name, const std::string& text);
   void write_dimension_list(std::span<const hobj_ref_t> scales);
@@ -103,6 +110,7 @@ class Hdf5Dataset {
 
  private:
   Hdf5SpaceId select(RowRange rows) const;
+  Hdf5TypeId stored_type() const;
 
   Hdf5Origin origin_;
   std::string path_;
@@ -131,6 +139,10 @@ class Hdf5File {
 
   const std::string& name() const { return origin_.file; }
 
+  // The size of the file.
+  std::int64_t bytes() const;
+
+  // Whether there is an object at `path`; false also when one of its groups is missing.
   bool has(const std::string& path) const;
 
   void create_group(const std::string& path);
@@ -160,8 +172,14 @@ class Hdf5File {
   void write_fixed_text_attribute(const std::string& name, const std::string& text);
 
   bool has_attribute(const std::string& name) const;
-  // Throws DataError when the attribute is no fixed text.
-  std::string read_fixed_text_attribute(const std::string& name) const;
+
+  // Reads a text of either kind; of variable length with the risk of Hdf5Dataset::read_texts().
+  // Throws DataError when the attribute is missing or not one text.
+  std::string read_text_attribute(const std::string& name) const;
+
+  // Reads an integer of any width, or a truth value as h5py writes it. Values beyond int32 become
+  // its limits. Throws DataError when the attribute is missing or not one integer.
+  std::int32_t read_integer_attribute(const std::string& name) const;
 
   // Writes what HDF5 holds back. Throws IoError. Datasets that are closed before may fail unheard.
   void flush();
@@ -171,6 +189,8 @@ class Hdf5File {
 
  private:
   Hdf5File(Hdf5Origin origin, Hdf5FileId id);
+
+  Hdf5AttributeId open_attribute(const std::string& name) const;
 
   Hdf5Origin origin_;
   Hdf5FileId id_;

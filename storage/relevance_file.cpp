@@ -60,27 +60,29 @@ void write_attributes(Hdf5File& file, const RelevanceAttributes& attributes) {
   file.write_fixed_text_attribute(kHeaderAttribute, header_json(attributes).dump());
 }
 
-RelevanceAttributes read_attributes(const Hdf5File& file) {
-  if (!file.has_attribute(kHeaderAttribute)) {
-    throw DataError(
-        fmt::format("{}: no relevance file, or one that was not finished", file.name()));
+void check_format(const std::string& where, const std::string& format) {
+  if (format != kRelevanceFormat) {
+    throw DataError(fmt::format("{}: format must be {}: {}", where, kRelevanceFormat, format));
   }
+}
+
+void check_version(const std::string& where, std::int32_t version) {
+  if (version != kRelevanceFormatVersion) {
+    throw DataError(fmt::format(
+        "{}: format_version must be {}; use the release of limn that wrote the file, or run the "
+        "job again with this one: {}",
+        where,
+        kRelevanceFormatVersion,
+        version));
+  }
+}
+
+RelevanceAttributes read_header(const Hdf5File& file) {
   const std::string where = file.name() + " (header)";
-  const nlohmann::json header = parse_json(file.read_fixed_text_attribute(kHeaderAttribute), where);
+  const nlohmann::json header = parse_json(file.read_text_attribute(kHeaderAttribute), where);
   try {
-    if (header.at("format").get<std::string>() != kRelevanceFormat) {
-      throw DataError(fmt::format(
-          "{}: format must be {}: {}", where, kRelevanceFormat, header.at("format").dump()));
-    }
-    const auto version = header.at("format_version").get<std::int32_t>();
-    if (version != kRelevanceFormatVersion) {
-      throw DataError(fmt::format(
-          "{}: format_version must be {}; use the release of limn that wrote the file, or run the "
-          "job again with this one: {}",
-          where,
-          kRelevanceFormatVersion,
-          version));
-    }
+    check_format(where, header.at("format").get<std::string>());
+    check_version(where, header.at("format_version").get<std::int32_t>());
     return {
         .complete = header.at("complete").get<bool>(),
         .job = header.at("job").get<std::string>(),
@@ -92,6 +94,25 @@ RelevanceAttributes read_attributes(const Hdf5File& file) {
     throw DataError(
         fmt::format("{}: an attribute is missing or of another type: {}", where, error.what()));
   }
+}
+
+// The attributes of a file that another program wrote.
+RelevanceAttributes read_plain_attributes(const Hdf5File& file) {
+  check_format(file.name(), file.read_text_attribute("format"));
+  check_version(file.name(), file.read_integer_attribute("format_version"));
+  return {
+      .complete = file.read_integer_attribute("complete") != 0,
+      .job = file.read_text_attribute("job"),
+      .model = file.read_text_attribute("model"),
+      .software_version = file.read_text_attribute("software_version"),
+      .tensor_parallel = file.read_integer_attribute("tensor_parallel"),
+      .dtype = file.read_text_attribute("dtype")};
+}
+
+RelevanceAttributes read_attributes(const Hdf5File& file) {
+  if (file.has_attribute(kHeaderAttribute)) return read_header(file);
+  if (file.has_attribute("format")) return read_plain_attributes(file);
+  throw DataError(fmt::format("{}: no relevance file, or one that was not finished", file.name()));
 }
 
 }  // namespace
@@ -263,8 +284,7 @@ class RelevanceReader::Impl {
   explicit Impl(const std::filesystem::path& path)
       : file_(Hdf5File::open(path)),
         attributes_(read_attributes(file_)) {
-    for (const ColumnFormat& format : kRelevanceColumns)
-      columns_.emplace_back(file_, format);
+    open_columns();
     check_lengths();
     if (file_.has(kPartGroup)) {
       part_sample_index_ = ColumnReader(file_, kPartSampleIndex).read_all<std::int64_t>();
@@ -283,9 +303,8 @@ class RelevanceReader::Impl {
 
   std::vector<std::string> sample_ids() const {
     std::vector<std::string> ids;
-    for (std::int64_t sample = 0; sample < num_samples(); ++sample) {
-      ids.push_back(read_text(Column::IdOffset, Column::IdUtf8, sample));
-    }
+    for (std::int64_t sample = 0; sample < num_samples(); ++sample)
+      ids.push_back(read_id(sample));
     return ids;
   }
 
@@ -293,58 +312,90 @@ class RelevanceReader::Impl {
     check(sample >= 0 && sample < num_samples(), "no such sample: {}", sample);
     SampleRecord record;
     record.status = read_status(sample);
-    record.id = read_text(Column::IdOffset, Column::IdUtf8, sample);
-    record.message = read_text(Column::MessageOffset, Column::MessageUtf8, sample);
+    record.id = read_id(sample);
+    record.message = read_message(sample);
     record.text = read_text(Column::TextOffset, Column::TextUtf8, sample);
     record.tokens = read_tokens(sample);
     record.units = read_units(sample);
     record.targets = read_targets(sample);
     record.delta =
         column(Column::Delta).read<float>(read_rows(Column::DeltaOffset, Column::Delta, sample));
-    record.evidence = read_evidence(sample);
+    if (has(Column::EvidenceOffset)) record.evidence = read_evidence(sample);
     check_record(record, sample);
     return record;
   }
 
  private:
+  // How long a dimension is, by its first column.
+  struct Length {
+    const char* path;
+    std::int64_t rows;
+  };
+
+  using Lengths = std::map<std::string_view, Length>;
+
+  bool has(Column column) const { return columns_[static_cast<std::size_t>(column)].has_value(); }
+
   const ColumnReader& column(Column column) const {
-    return columns_[static_cast<std::size_t>(column)];
+    check(has(column), "the file lacks column {}", static_cast<std::size_t>(column));
+    return *columns_[static_cast<std::size_t>(column)];
+  }
+
+  void open_columns() {
+    std::array<bool, kRelevanceColumns.size()> is_absent = {};
+    for (const OptionalColumns& optional : kOptionalColumns) {
+      if (file_.has(optional.path)) continue;
+      const auto first = is_absent.begin() + static_cast<std::ptrdiff_t>(optional.first);
+      const auto last = is_absent.begin() + static_cast<std::ptrdiff_t>(optional.last);
+      std::fill(first, last + 1, true);
+    }
+    for (std::size_t i = 0; i < kRelevanceColumns.size(); ++i) {
+      columns_.emplace_back();
+      if (!is_absent[i]) columns_.back().emplace(file_, kRelevanceColumns[i]);
+    }
+    if (!has(Column::IdOffset)) ids_.emplace(file_, kSampleId);
+    if (!has(Column::MessageOffset)) messages_.emplace(file_, kSampleMessage);
   }
 
   // Columns of one dimension have one length.
   void check_lengths() const {
-    std::map<std::string_view, std::int64_t> lengths;
+    Lengths lengths;
     for (std::size_t i = 0; i < kRelevanceColumns.size(); ++i) {
-      check_length(lengths, kRelevanceColumns[i], columns_[i].rows());
+      if (columns_[i]) check_length(lengths, kRelevanceColumns[i], columns_[i]->rows());
     }
+    if (ids_) check_length(lengths, kSampleId, ids_->rows());
+    if (messages_) check_length(lengths, kSampleMessage, messages_->rows());
     check_bounds(lengths, kSampleDimension, kSampleBoundDimension);
     check_bounds(lengths, kUnitDimension, kUnitBoundDimension);
   }
 
-  void check_length(
-      std::map<std::string_view, std::int64_t>& lengths,
-      const ColumnFormat& format,
-      std::int64_t rows) const {
-    const auto [known, is_new] = lengths.emplace(format.dimension, rows);
-    if (known->second != rows) {
+  void check_length(Lengths& lengths, const ColumnFormat& format, std::int64_t rows) const {
+    const Length length = {format.path, rows};
+    const Length known = lengths.emplace(format.dimension, length).first->second;
+    if (known.rows != rows) {
       throw DataError(fmt::format(
-          "{}: {} must have {} rows: {}", file_.name(), format.path, known->second, rows));
+          "{}: {} must have as many rows as {}: {} and {}",
+          file_.name(),
+          format.path,
+          known.path,
+          rows,
+          known.rows));
     }
   }
 
   // Offsets have one row more than there are ranges.
   void check_bounds(
-      const std::map<std::string_view, std::int64_t>& lengths,
-      std::string_view dimension,
-      std::string_view bound_dimension) const {
-    if (lengths.at(bound_dimension) != lengths.at(dimension) + 1) {
+      const Lengths& lengths, std::string_view dimension, std::string_view bound_dimension) const {
+    const Length& ranges = lengths.at(dimension);
+    const Length& bounds = lengths.at(bound_dimension);
+    if (bounds.rows != ranges.rows + 1) {
       throw DataError(fmt::format(
-          "{}: {} must be one longer than {}: {} and {}",
+          "{}: {} must have one row more than {}: {} and {}",
           file_.name(),
-          bound_dimension,
-          dimension,
-          lengths.at(bound_dimension),
-          lengths.at(dimension)));
+          bounds.path,
+          ranges.path,
+          bounds.rows,
+          ranges.rows));
     }
   }
 
@@ -364,6 +415,15 @@ class RelevanceReader::Impl {
 
   std::string read_text(Column offset, Column utf8, std::int64_t sample) const {
     return text_of(column(utf8).read<std::uint8_t>(read_rows(offset, utf8, sample)));
+  }
+
+  std::string read_id(std::int64_t sample) const {
+    return ids_ ? ids_->read(sample) : read_text(Column::IdOffset, Column::IdUtf8, sample);
+  }
+
+  std::string read_message(std::int64_t sample) const {
+    return messages_ ? messages_->read(sample)
+                     : read_text(Column::MessageOffset, Column::MessageUtf8, sample);
   }
 
   SampleStatus read_status(std::int64_t sample) const {
@@ -467,7 +527,10 @@ class RelevanceReader::Impl {
 
   Hdf5File file_;
   RelevanceAttributes attributes_;
-  std::vector<ColumnReader> columns_;  // kRelevanceColumns
+  std::vector<std::optional<ColumnReader>> columns_;  // kRelevanceColumns
+  // In a file without limn's own copy of them.
+  std::optional<TextColumnReader> ids_;
+  std::optional<TextColumnReader> messages_;
   std::vector<std::int64_t> part_sample_index_;
   std::vector<std::int64_t> part_batch_ids_;
 };

@@ -58,7 +58,10 @@ class RelevanceWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-// Reads a relevance file or a part. Threads: one thread at a time.
+// Reads a relevance file or a part, of limn or of another program. Threads: one thread at a time.
+//
+// No damage to a file of limn makes it crash. That cannot be said of files of other programs, which
+// lack limn's checksums: docs/relevance-file.md, "Files of other programs".
 class RelevanceReader {
  public:
   // Throws IoError when the file cannot be opened, DataError when it is no relevance file, is

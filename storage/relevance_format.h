@@ -1,4 +1,5 @@
-// The constants of the relevance file; docs/relevance-file.md says what they mean.
+// The constants of the relevance file; docs/relevance-file.md says what they mean. Private to
+// storage.
 #pragma once
 
 #include <array>
@@ -11,7 +12,7 @@ namespace limn {
 inline constexpr const char* kRelevanceFormat = "limn.relevance";
 inline constexpr std::int32_t kRelevanceFormatVersion = 1;
 
-// The root attribute that limn itself reads: all others again, as JSON.
+// The root attribute that limn itself reads where it is there: all others again, as JSON.
 inline constexpr const char* kHeaderAttribute = "header";
 
 inline constexpr std::array kRelevanceGroups = {
@@ -96,6 +97,19 @@ static_assert(
 inline constexpr ColumnFormat kPartSampleIndex = {
     "part/sample_index", "sample", ElementType::Int64};
 inline constexpr ColumnFormat kPartBatchId = {"part/batch_id", "part/batch", ElementType::Int64};
+
+// Columns [first, last] that a file of another program may lack, and what it then has no link to.
+struct OptionalColumns {
+  RelevanceColumn first;
+  RelevanceColumn last;
+  const char* path;
+};
+
+inline constexpr std::array kOptionalColumns = std::to_array<OptionalColumns>({
+    {RelevanceColumn::IdOffset, RelevanceColumn::IdUtf8, "samples/id_offset"},
+    {RelevanceColumn::MessageOffset, RelevanceColumn::MessageUtf8, "samples/message_offset"},
+    {RelevanceColumn::EvidenceOffset, RelevanceColumn::EvidenceBox, "evidence"},
+});
 
 // A column of offsets per sample and a column of the rows that they cut.
 struct RaggedColumns {

@@ -16,6 +16,7 @@
 
 #include "storage/error.h"
 #include "tests/child_process.h"
+#include "tests/foreign_file.h"
 #include "tests/messages.h"
 #include "tests/sample_records.h"
 #include "tests/temporary_folder.h"
@@ -89,8 +90,20 @@ class Tampering {
 
   void remove(const char* path) { H5Ldelete(file_, path, H5P_DEFAULT); }
 
+  void rename(const char* from, const char* to) {
+    H5Lmove(file_, from, file_, to, H5P_DEFAULT, H5P_DEFAULT);
+  }
+
+  void remove_attribute(const char* name) { H5Adelete(file_, name); }
+
+  void set_integer_attribute(const char* name, std::int32_t value) {
+    const hid_t attribute = H5Aopen(file_, name, H5P_DEFAULT);
+    H5Awrite(attribute, H5T_NATIVE_INT32, &value);
+    H5Aclose(attribute);
+  }
+
   void set_header(const std::string& text) {
-    H5Adelete(file_, "header");
+    remove_attribute("header");
     const hid_t type = H5Tcopy(H5T_C_S1);
     H5Tset_size(type, text.size() + 1);
     const hid_t space = H5Screate(H5S_SCALAR);
@@ -320,11 +333,13 @@ TEST_F(RelevanceFileTest, RefusesOffsetsThatDoNotAscendWithinTheirColumn) {
 TEST_F(RelevanceFileTest, RefusesColumnsThatDoNotFitEachOther) {
   write_file(path_, {example_record()});
   Tampering(path_).set("tokens/char_end", {1, 2, 3});
-  EXPECT_THAT(refusal(), HasSubstr("tokens/char_end must have 6 rows: 3"));
+  EXPECT_THAT(refusal(), HasSubstr("tokens/char_end must have as many rows as tokens/id: 3 and 6"));
 
   write_file(path_, {example_record()});
   Tampering(path_).set("units/token_offset", {0, 4});
-  EXPECT_THAT(refusal(), HasSubstr("units/unit_bound must be one longer than units/unit: 2 and 2"));
+  EXPECT_THAT(
+      refusal(),
+      HasSubstr("units/token_offset must have one row more than units/char_start: 2 and 2"));
 
   write_file(path_, {example_record()});
   Tampering(path_).set("relevance/offset", {0, 1});
@@ -332,7 +347,7 @@ TEST_F(RelevanceFileTest, RefusesColumnsThatDoNotFitEachOther) {
 
   write_file(path_, {example_record()});
   Tampering(path_).remove("targets/token");
-  EXPECT_THAT(refusal(), HasSubstr("targets/token is damaged"));
+  EXPECT_THAT(refusal(), HasSubstr("relevance.h5: dataset is missing: targets/token"));
 }
 
 // Invariant 4 of docs/relevance-file.md.
@@ -363,6 +378,113 @@ TEST_F(RelevanceFileTest, RefusesMoreRowsThanTheFileHolds) {
     file.set("text/offset", {0, std::int64_t{1} << 45});
   }
   EXPECT_THAT(refusal(), HasSubstr("text/utf8 is shorter than it says"));
+}
+
+TEST_F(RelevanceFileTest, ReadsFilesOfOtherPrograms) {
+  write_foreign_file(path_);
+  expect_holds(foreign_records());
+  const RelevanceReader reader(path_);
+  EXPECT_THAT(reader.sample_ids(), ElementsAre("caf\xC3\xA9", "two"));
+  EXPECT_EQ(reader.attributes(), example_attributes());
+  EXPECT_THAT(reader.part_sample_index(), IsEmpty());
+}
+
+TEST_F(RelevanceFileTest, ReadsNumbersOfOtherWidthsAndByteOrders) {
+  write_foreign_file(path_, {.is_wide = true});
+  expect_holds(foreign_records());
+  EXPECT_EQ(RelevanceReader(path_).attributes(), example_attributes());
+}
+
+TEST_F(RelevanceFileTest, ReadsTextsOfFixedLength) {
+  write_foreign_file(path_, {.has_fixed_texts = true});
+  expect_holds(foreign_records());
+  EXPECT_EQ(RelevanceReader(path_).attributes(), example_attributes());
+}
+
+TEST_F(RelevanceFileTest, ReadsFilesWithoutEvidence) {
+  write_foreign_file(path_, {.has_evidence = false});
+  expect_holds(foreign_records({.has_evidence = false}));
+}
+
+// Its own copy of the texts is the one under checksums.
+TEST_F(RelevanceFileTest, ReadsItsOwnCopyOfTheTextsWhereThereIsOne) {
+  write_file(path_, {example_record()});
+  {
+    Tampering file(path_);
+    file.remove("samples/id");
+    file.remove("samples/message");
+    for (const char* name : {"format", "format_version", "complete", "job"})
+      file.remove_attribute(name);
+  }
+  expect_holds({example_record()});
+  EXPECT_EQ(RelevanceReader(path_).attributes(), example_attributes());
+}
+
+TEST_F(RelevanceFileTest, NamesTheDatasetThatAnotherProgramLeftOut) {
+  for (const char* dataset :
+       {"samples/id",       "samples/status",     "samples/message",     "text/offset",
+        "text/utf8",        "tokens/offset",      "tokens/id",           "tokens/char_start",
+        "tokens/char_end",  "units/offset",       "units/char_start",    "units/char_end",
+        "units/box",        "units/token_offset", "units/token",         "targets/offset",
+        "targets/position", "targets/token",      "targets/log_prob",    "relevance/offset",
+        "relevance/delta",  "evidence/offset",    "evidence/char_start", "evidence/char_end",
+        "evidence/box"}) {
+    write_foreign_file(path_);
+    Tampering(path_).remove(dataset);
+    EXPECT_THAT(
+        refusal(), testing::EndsWith("relevance.h5: dataset is missing: " + std::string(dataset)));
+  }
+  write_foreign_file(path_);
+  Tampering(path_).remove("units");
+  EXPECT_THAT(refusal(), HasSubstr("dataset is missing: units/offset"));
+}
+
+TEST_F(RelevanceFileTest, NamesTheAttributeThatAnotherProgramLeftOut) {
+  for (const char* attribute :
+       {"format_version",
+        "complete",
+        "job",
+        "model",
+        "software_version",
+        "tensor_parallel",
+        "dtype"}) {
+    write_foreign_file(path_);
+    Tampering(path_).remove_attribute(attribute);
+    EXPECT_THAT(
+        refusal(),
+        testing::EndsWith("relevance.h5: attribute is missing: " + std::string(attribute)));
+  }
+  write_foreign_file(path_);
+  Tampering(path_).remove_attribute("format");
+  EXPECT_THAT(refusal(), HasSubstr("relevance.h5: no relevance file"));
+}
+
+TEST_F(RelevanceFileTest, RefusesAnotherVersionOfAnotherProgram) {
+  write_foreign_file(path_);
+  Tampering(path_).set_integer_attribute("format_version", 2);
+  EXPECT_THAT(
+      refusal(),
+      AllOf(HasSubstr("relevance.h5: format_version must be 1"), testing::EndsWith(": 2")));
+}
+
+TEST_F(RelevanceFileTest, NamesTheDatasetThatHoldsAnotherKindOfValues) {
+  write_foreign_file(path_);
+  {
+    Tampering file(path_);
+    file.rename("samples/id", "unused");
+    file.rename("samples/status", "samples/id");
+    file.rename("unused", "samples/status");
+  }
+  EXPECT_THAT(refusal(), HasSubstr("relevance.h5: must hold numbers: samples/status"));
+
+  write_file(path_, {example_record()});
+  {
+    Tampering file(path_);
+    for (const char* path : {"samples/id", "samples/id_offset", "samples/id_utf8"})
+      file.remove(path);
+    file.rename("units/unit", "samples/id");
+  }
+  EXPECT_THAT(refusal(), HasSubstr("relevance.h5: must hold one text in a row: samples/id"));
 }
 
 TEST_F(RelevanceFileTest, DamageIsReadOrRefusedNeverACrash) {
