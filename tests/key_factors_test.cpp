@@ -73,6 +73,14 @@ TEST(KeyFactorsTest, GivesNoneForFactorOne) {
   EXPECT_TRUE(key_factors({{0, 2}}, correlated, 4, example_similarity()).empty());
 }
 
+TEST(KeyFactorsTest, GivesNoneForAFactorThatIsOneInFloat32) {
+  EXPECT_TRUE(key_factors({{0, 2}}, {.factor = 1 + 1e-9}, 4, {}).empty());
+  // Of two keys that have next to nothing in common.
+  const at::Tensor similarity = at::tensor({1.0, 1e-9, 1e-9, 1.0}, at::kDouble).view({2, 2});
+  EXPECT_THAT(
+      key_factors({{0}}, {.similarity_threshold = 1e-10}, 2, similarity).positions, ElementsAre(0));
+}
+
 TEST(KeyFactorsTest, GivesSimilarKeysAFactorBetween) {
   // (1 - f)(1 - c) + f with c = 1, 0.75 and, below the threshold, 0.
   EXPECT_THAT(
