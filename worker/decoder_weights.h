@@ -32,8 +32,9 @@ struct DecoderWeights {
 };
 
 // Reads this rank's slices as float32. Borrows: `tensor_ranks`, for as long as the weights live.
-// Throws DataError naming every tensor that is missing, misshapen or not expected; JobError when
-// there are more tensor ranks than heads.
+// Throws DataError naming the tensors (ten at most, and their number) that are missing or misshapen
+// or, where none is, those that the config does not explain; JobError when there are more tensor
+// ranks than heads.
 DecoderWeights load_decoder_weights(
     const Checkpoint& checkpoint, const ModelConfig& model, Communicator& tensor_ranks);
 

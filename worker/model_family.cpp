@@ -33,43 +33,51 @@ double yarn_attention_factor(const ConfigReader& scaling, double factor) {
   return yarn_magnitude(factor, 1);
 }
 
-void read_rope_scaling(const ConfigReader& config, const ConfigReader& scaling, RopeConfig& rope) {
-  const std::string type = scaling.text_or("rope_type", scaling.text_or("type", "default"));
-  if (type == "default") return;
+RopeScaling rope_scaling_of(const ConfigReader& scaling) {
+  const char* const key = scaling.has("rope_type") ? "rope_type" : "type";
+  const std::string type = scaling.text_or(key, "default");
+  if (type == "default") return RopeScaling::None;
+  if (type == "linear") return RopeScaling::Linear;
+  if (type == "llama3") return RopeScaling::Llama3;
+  if (type == "yarn") return RopeScaling::Yarn;
+  scaling.refuse(key, "is not supported, expected default, linear, llama3 or yarn: " + type);
+}
+
+void read_rope_scaling(
+    const ConfigReader& config,
+    const ConfigReader& scaling,
+    std::int64_t max_positions,
+    RopeConfig& rope) {
+  rope.scaling = rope_scaling_of(scaling);
+  if (rope.scaling == RopeScaling::None) return;
   rope.factor = scaling.positive("factor");
   // A top-level key takes precedence over the dictionary's.
   rope.original_max_positions = static_cast<double>(config.size_or(
       "original_max_position_embeddings",
-      scaling.size_or("original_max_position_embeddings", config.size("max_position_embeddings"))));
-  if (type == "linear") {
-    rope.scaling = RopeScaling::Linear;
-  } else if (type == "llama3") {
-    rope.scaling = RopeScaling::Llama3;
+      scaling.size_or("original_max_position_embeddings", max_positions)));
+  if (rope.scaling == RopeScaling::Llama3) {
     rope.low_freq_factor = scaling.positive("low_freq_factor");
     rope.high_freq_factor = scaling.positive("high_freq_factor");
-  } else if (type == "yarn") {
-    rope.scaling = RopeScaling::Yarn;
+  }
+  if (rope.scaling == RopeScaling::Yarn) {
     rope.beta_fast = scaling.positive_or("beta_fast", 32);
     rope.beta_slow = scaling.positive_or("beta_slow", 1);
     rope.truncate = scaling.flag_or("truncate", true);
     rope.attention_factor = yarn_attention_factor(scaling, rope.factor);
-  } else {
-    scaling.refuse(
-        "rope_type", "is not supported, expected default, linear, llama3 or yarn: " + type);
   }
 }
 
 // transformers 5 writes rope_parameters; nearly every checkpoint on the hub has rope_theta and
-// rope_scaling.
-RopeConfig read_rope(const ConfigReader& config) {
+// rope_scaling. Where they are mixed this goes as transformers does.
+RopeConfig read_rope(const ConfigReader& config, std::int64_t max_positions) {
   RopeConfig rope;
-  if (const auto parameters = config.object("rope_parameters")) {
-    rope.theta = parameters->positive_or("rope_theta", rope.theta);
-    read_rope_scaling(config, *parameters, rope);
-    return rope;
-  }
   rope.theta = config.positive_or("rope_theta", rope.theta);
-  if (const auto scaling = config.object("rope_scaling")) read_rope_scaling(config, *scaling, rope);
+  const auto scaling = config.object("rope_scaling");
+  const auto parameters = scaling ? scaling : config.object("rope_parameters");
+  if (parameters) {
+    rope.theta = parameters->positive_or("rope_theta", rope.theta);
+    read_rope_scaling(config, *parameters, max_positions, rope);
+  }
   return rope;
 }
 
@@ -94,7 +102,7 @@ DecoderConfig read_llama(const ConfigReader& config) {
   }
   decoder.max_positions = config.size_or("max_position_embeddings", 2048);
   decoder.norm_epsilon = config.positive_or("rms_norm_eps", 1e-6);
-  decoder.rope = read_rope(config);
+  decoder.rope = read_rope(config, decoder.max_positions);
   decoder.attention_bias = config.flag_or("attention_bias", false);
   decoder.mlp_bias = config.flag_or("mlp_bias", false);
   decoder.tied_head = config.flag_or("tie_word_embeddings", false);
