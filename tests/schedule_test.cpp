@@ -260,11 +260,12 @@ class ScheduleTest : public testing::Test {
   void expect_failure(const StartOptions& options, const std::string& text) {
     const Ending ending = start("run", options);
     if (!coordinates()) {
-      EXPECT_THROW(throw_together(*world_, nullptr), PeerError);
+      EXPECT_THROW(throw_together(*world_, nullptr), AgreedError);
       return;
     }
     EXPECT_THAT(
-        message_of<Expected>([&] { throw_together(*world_, ending.failure); }), HasSubstr(text));
+        message_of<Expected>([&] { std::rethrow_exception(ending.failure); }), HasSubstr(text));
+    EXPECT_THROW(throw_together(*world_, ending.failure), AgreedError);
     coordinator_.reset();
   }
 
