@@ -24,6 +24,8 @@ int become(const std::vector<std::string>& command, const std::string& output) {
   ::dup2(file, STDERR_FILENO);
   ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
   ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+  // More threads than processors wait for each other most of the time.
+  ::setenv("OMP_NUM_THREADS", "1", 1);
   if (::chdir(LIMN_SOURCE_DIR) != 0) return 98;
   std::vector<char*> arguments;
   for (const std::string& argument : command)

@@ -455,15 +455,4 @@ TEST_F(ScheduleTest, IsResumedAfterAFailureAsAfterAStop) {
   EXPECT_EQ(complete("run"), complete("whole"));
 }
 
-TEST_F(ScheduleTest, DoesNotWaitForLeadersThatAbandonItAfterAFailure) {
-  int num_mine = 0;
-  const Answer answer = [&](const Batch& batch) -> std::optional<Bytes> {
-    if (!coordinates()) return true_answer(batch);
-    if (++num_mine == 1) return Bytes(3);
-    coordinator_->abandon();
-    return std::nullopt;
-  };
-  expect_failure<InternalError>({.answer = answer, .breaks_off = true}, "a letter that ends early");
-}
-
 }  // namespace limn::test
