@@ -152,6 +152,14 @@ class Run {
   std::int64_t num_sealed_batches_ = 0;
 };
 
+// What a person who does not want to run anything wants to read.
+const std::string& requested_text(const Command& command) {
+  if (const auto* const version = std::get_if<VersionRequest>(&command)) return version->text;
+  const auto* const help = std::get_if<HelpRequest>(&command);
+  check(help != nullptr, "a command that is not for all ranks");
+  return help->text;
+}
+
 }  // namespace
 
 void log_failure(const FailureText& failure) {
@@ -168,9 +176,7 @@ ExitCode run_on_all_ranks(MpiSession& session, int argc, const char* const* argv
     if (const auto* const run = std::get_if<RunCommand>(&command)) {
       return Run(session, *world)(*run);
     }
-    const auto* const help = std::get_if<HelpRequest>(&command);
-    check(help != nullptr, "a command that is not for all ranks");
-    if (session.rank() == 0) std::cout << help->text;
+    if (session.rank() == 0) std::cout << requested_text(command);
     return ExitCode::Done;
   } catch (const AgreedError& error) {
     if (error.speaks()) log_failure(failure_text(std::current_exception()));
