@@ -125,7 +125,7 @@ class Run {
   void log_start(const ProcessMesh& mesh, const ModelConfig& model) const {
     const DatasetSurvey& survey = coordination_->survey;
     spdlog::info(
-        "{}: {} with {} layers, {} groups of {} ranks, {} threads a rank",
+        "{}: {} with {} layers; groups x tensor ranks: {} x {}, threads a rank: {}",
         job_.model.path.string(),
         model.model_type,
         model.decoder.num_layers,
@@ -133,7 +133,7 @@ class Run {
         mesh.tensor_parallel(),
         at::get_num_threads());
     spdlog::info(
-        "{}: {} samples in {} batches, {} of them finished before",
+        "{}: samples: {}, batches: {}, finished before: {}",
         job_.data.path.string(),
         survey.num_samples,
         survey.num_batches,
