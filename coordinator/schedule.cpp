@@ -76,6 +76,7 @@ RunOutcome Schedule::run() {
     const StopRequest request = current_request();
     if (request == StopRequest::Now) {
       seal();
+      report();
       return RunOutcome::Stopped;
     }
     if (request == StopRequest::FinishPart) takes_more_ = false;
