@@ -31,7 +31,7 @@ std::optional<PlannedBatch> BatchSource::next() {
 namespace {
 
 // More would be told by one cause, such as a wrong key in every record.
-constexpr std::size_t kMostMistakes = 20;
+constexpr std::size_t kMostMistakes = 10;
 
 // Remembers ids by their hashes alone, which keeps ten million in a few hundred megabytes. Two ids
 // of one hash are told apart by reading the dataset again: hardly ever, for hashes have 64 bits.
