@@ -2,6 +2,9 @@
 
 #include <functional>
 #include <string>
+#include <vector>
+
+#include <fmt/ranges.h>
 
 #include "storage/error.h"
 
@@ -27,8 +30,11 @@ std::optional<PlannedBatch> BatchSource::next() {
 
 namespace {
 
-// Remembers ids by their hashes. Two ids of one hash are told apart by reading the dataset again,
-// which happens once in a while and keeps ten million ids in a few hundred megabytes.
+// More would be told by one cause, such as a wrong key in every record.
+constexpr std::size_t kMostMistakes = 10;
+
+// Remembers ids by their hashes alone, which keeps ten million in a few hundred megabytes. Two ids
+// of one hash are told apart by reading the dataset again: hardly ever, for hashes have 64 bits.
 class IdRegister {
  public:
   explicit IdRegister(const DataOptions& options) : options_(options) {}
@@ -40,7 +46,7 @@ class IdRegister {
  private:
   void refuse_if_used_before(const DatasetRecord& record) const {
     DatasetReader earlier(options_);
-    while (const auto other = earlier.next()) {
+    while (const auto other = next_readable(earlier)) {
       if (other->index >= record.index) return;
       if (other->id == record.id) {
         throw DataError(fmt::format(
@@ -52,9 +58,35 @@ class IdRegister {
     }
   }
 
+  // Passes over records that cannot be read: they were reported when they were met first.
+  static std::optional<DatasetRecord> next_readable(DatasetReader& reader) {
+    while (true) {
+      try {
+        return reader.next();
+      } catch (const DataError&) {
+        continue;
+      }
+    }
+  }
+
   DataOptions options_;
   std::unordered_set<std::size_t> hashes_;
 };
+
+// Calls `take_next` until it returns false. Goes on after a DataError, so that a person hears of
+// many mistakes at once, and throws them all as one, a line each, at the end.
+template <typename TakeNext>
+void take_all(TakeNext&& take_next) {
+  std::vector<std::string> mistakes;
+  for (bool at_end = false; !at_end && mistakes.size() < kMostMistakes;) {
+    try {
+      at_end = !take_next();
+    } catch (const DataError& mistake) {
+      mistakes.emplace_back(mistake.what());
+    }
+  }
+  if (!mistakes.empty()) throw DataError(fmt::format("{}", fmt::join(mistakes, "\n")));
+}
 
 }  // namespace
 
@@ -73,12 +105,16 @@ DatasetSurvey survey_dataset(
       if (!finished_batches.contains(batch->batch.id)) survey.remaining_rows += batch->rows;
     }
   };
-  while (const auto record = reader.next()) {
+  const auto add_next_record = [&] {
+    const auto record = reader.next();
+    if (!record) return false;
     ids.add(*record);
     planner.add(preparer.prepare(*record));
     ++survey.num_samples;
     count_complete_batches();
-  }
+    return true;
+  };
+  take_all(add_next_record);
   planner.finish();
   count_complete_batches();
   if (survey.num_samples == 0) {

@@ -39,7 +39,8 @@ struct DatasetSurvey {
 
 // Reads, prepares and plans the whole dataset once, so that whatever is wrong with a record is
 // found before any time is spent on the model. Memory grows by a few bytes a record, for the ids.
-// Throws IoError and DataError naming the record's place: also when an id is used twice.
+// Throws IoError and DataError naming the place of every record that is wrong, an id that is used
+// twice included: a line for each, of the first ten.
 DatasetSurvey survey_dataset(
     const Job& job,
     const SamplePreparer& preparer,

@@ -85,11 +85,11 @@ RunOutcome Schedule::run() {
 
 RunOutcome Schedule::serve() {
   const auto interval = std::chrono::duration<double>(options_.interval_s);
-  report();
   while ((takes_more_ && !source_is_dry_) || !handed_out_.empty()) {
     const StopRequest request = current_request();
     if (request == StopRequest::Now) {
       seal();
+      report();
       return RunOutcome::Stopped;
     }
     if (request == StopRequest::FinishPart) takes_more_ = false;

@@ -21,7 +21,7 @@ RunManifest manifest_of(const Job& job, const Checkpoint& checkpoint) {
   RunManifest manifest;
   const std::string model = model_fingerprint(checkpoint);
   manifest.fingerprint = value_fingerprint(job);
-  manifest.fingerprint["data"] = file_fingerprint(job.data.path);
+  manifest.fingerprint["dataset"] = file_fingerprint(job.data.path);
   manifest.fingerprint["model"] = model;
   manifest.fingerprint["numerics"] = kNumericsVersion;
   manifest.attributes = {

@@ -125,7 +125,7 @@ class Run {
   void log_start(const ProcessMesh& mesh, const ModelConfig& model) const {
     const DatasetSurvey& survey = coordination_->survey;
     spdlog::info(
-        "{}: {} with {} layers, {} groups of {} ranks, {} threads a rank",
+        "{}: {} with {} layers; groups x tensor ranks: {} x {}, threads a rank: {}",
         job_.model.path.string(),
         model.model_type,
         model.decoder.num_layers,
@@ -133,7 +133,7 @@ class Run {
         mesh.tensor_parallel(),
         at::get_num_threads());
     spdlog::info(
-        "{}: {} samples in {} batches, {} of them finished before",
+        "{}: samples: {}, batches: {}, finished before: {}",
         job_.data.path.string(),
         survey.num_samples,
         survey.num_batches,
@@ -152,6 +152,14 @@ class Run {
   std::int64_t num_sealed_batches_ = 0;
 };
 
+// What a person who does not want to run anything wants to read.
+const std::string& requested_text(const Command& command) {
+  if (const auto* const version = std::get_if<VersionRequest>(&command)) return version->text;
+  const auto* const help = std::get_if<HelpRequest>(&command);
+  check(help != nullptr, "a command that is not for all ranks");
+  return help->text;
+}
+
 }  // namespace
 
 void log_failure(const FailureText& failure) {
@@ -168,9 +176,7 @@ ExitCode run_on_all_ranks(MpiSession& session, int argc, const char* const* argv
     if (const auto* const run = std::get_if<RunCommand>(&command)) {
       return Run(session, *world)(*run);
     }
-    const auto* const help = std::get_if<HelpRequest>(&command);
-    check(help != nullptr, "a command that is not for all ranks");
-    if (session.rank() == 0) std::cout << help->text;
+    if (session.rank() == 0) std::cout << requested_text(command);
     return ExitCode::Done;
   } catch (const AgreedError& error) {
     if (error.speaks()) log_failure(failure_text(std::current_exception()));

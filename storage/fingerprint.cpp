@@ -17,9 +17,7 @@ class Fingerprint::Impl {
     XXH3_128bits_reset(state_.get());
   }
 
-  void add(const void* data, std::size_t size) {
-    XXH3_128bits_update(state_.get(), data, size);
-  }
+  void add(const void* data, std::size_t size) { XXH3_128bits_update(state_.get(), data, size); }
 
   std::string text() const {
     const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());

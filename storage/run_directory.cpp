@@ -313,22 +313,28 @@ class RunDirectory::Impl {
  private:
   fs::path stop_path() const { return path_ / "stop"; }
 
-  // The manifest of the first start, which later ones must match.
+  // The manifest of the first start that computed something, which later ones must match.
   RunManifest open_manifest(const RunManifest& manifest) const {
     const fs::path manifest_path = path_ / "manifest.json";
-    if (fs::exists(manifest_path)) {
-      RunManifest earlier = read_manifest(manifest_path);
-      check_same_run(manifest_path, earlier.fingerprint, manifest.fingerprint);
-      return earlier;
+    std::optional<RunManifest> earlier;
+    if (fs::exists(manifest_path)) earlier = read_manifest(manifest_path);
+    if (!holds_results()) {
+      // There is nothing to go on with: what ended an earlier start may be mended now.
+      write_manifest(manifest_path, manifest);
+      return manifest;
     }
-    if (fs::exists(parts_path_) && !part_paths().empty()) {
+    if (!earlier) {
       throw JobError(fmt::format(
-          "{}: missing, though there are parts; choose another output.path, or remove the folder "
+          "{}: missing, though there are results; choose another output.path, or remove the folder "
           "to start again",
           manifest_path.string()));
     }
-    write_manifest(manifest_path, manifest);
-    return manifest;
+    check_same_run(manifest_path, earlier->fingerprint, manifest.fingerprint);
+    return *std::move(earlier);
+  }
+
+  bool holds_results() const {
+    return fs::exists(result_path()) || (fs::exists(parts_path_) && !part_paths().empty());
   }
 
   // What an earlier start was writing when it ended.

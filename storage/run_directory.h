@@ -1,6 +1,6 @@
 // The run directory: the durable state of a run.
 //
-//   RUN/manifest.json        what is computed here; written once, never changed
+//   RUN/manifest.json        what is computed here; not changed once anything is
 //   RUN/lock                 held by the one live run
 //   RUN/parts/part-NNNNNN.h5 sealed parts, in the order of their sealing
 //   RUN/stop                 made by a person: finish the current part and stop
@@ -45,12 +45,13 @@ struct OpenPart {
 // Owns: the lock, from open() until destruction. Threads: one thread at a time.
 class RunDirectory {
  public:
-  // Creates the directory and its parents, or opens the one of an earlier start, whose attributes
-  // are kept. Removes what an earlier start was writing when it was killed.
+  // Creates the directory and its parents, or opens the one of an earlier start. Once that has
+  // sealed a part its manifest counts and its attributes are kept; until then the new manifest
+  // replaces it. Removes what an earlier start was writing when it was killed.
   // Waits some seconds for a killed run's last processes to let go of it.
   // Throws IoError when it cannot be written or another run holds it (naming host and process),
-  // JobError when its manifest differs (naming the first key and both values), DataError when the
-  // manifest is damaged or of another version.
+  // JobError when the manifest that counts differs (naming the first key and both values),
+  // DataError when there is one that is damaged or of another version.
   static RunDirectory open(const std::filesystem::path& path, const RunManifest& manifest);
   ~RunDirectory();
   RunDirectory(RunDirectory&&) noexcept;

@@ -17,6 +17,7 @@ namespace {
 
 using testing::AllOf;
 using testing::Each;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 
@@ -128,6 +129,37 @@ TEST_F(BadInputTest, ConfigThatDoesNotFitTheTensors) {
 TEST_F(BadInputTest, ALineThatIsNotJson) {
   write_bytes(folder / "prompts.jsonl", std::string(kGoodLine) + "{\"id\": oops}\n");
   expect_refused(run(), 65, {"prompts.jsonl:2", "not JSON"});
+}
+
+TEST_F(BadInputTest, SeveralMistakesInTheDatasetAreSeveralLines) {
+  write_bytes(
+      folder / "prompts.jsonl",
+      "oops\n" + std::string(kGoodLine) + "{\"promt\": \"Tom\", \"target\": \" ran\"}\n" +
+          "{\"prompt\": \"Tom\", \"target\": \"\"}\n" + kGoodLine);
+  const ProgramResult result = run();
+  EXPECT_EQ(result.exit_code, 65);
+  EXPECT_THAT(
+      lines_with(result.output, "[error]"),
+      ElementsAre(
+          HasSubstr("prompts.jsonl:1: not JSON"),
+          HasSubstr("prompts.jsonl:3: unknown key"),
+          HasSubstr("prompts.jsonl:4: "),
+          HasSubstr("prompts.jsonl:5: id must be unique")));
+}
+
+TEST_F(BadInputTest, AMistakeThatIsMendedIsForgotten) {
+  write_bytes(folder / "prompts.jsonl", "oops\n");
+  expect_refused(run(), 65, {"prompts.jsonl:1"});
+  write_bytes(folder / "prompts.jsonl", kGoodLine);
+  EXPECT_EQ(run().exit_code, 0);
+}
+
+TEST_F(BadInputTest, ADatasetOfMistakesNamesTheFirstTen) {
+  std::string lines;
+  for (int i = 0; i < 50; ++i)
+    lines += "oops\n";
+  write_bytes(folder / "prompts.jsonl", lines);
+  EXPECT_THAT(lines_with(run().output, "[error]"), SizeIs(10));
 }
 
 TEST_F(BadInputTest, APromptLongerThanTheModelAllows) {

@@ -104,6 +104,12 @@ class ResumeTest : public testing::Test {
   TemporaryFolder folder;
 };
 
+// The program itself, as a run of one rank.
+std::vector<std::string> without_launcher(std::vector<std::string> command) {
+  command.erase(command.begin(), std::ranges::find(command, LIMN_PROGRAM));
+  return command;
+}
+
 }  // namespace
 
 TEST_F(ResumeTest, GoesOnAfterBeingKilledAtRandomMoments) {
@@ -169,9 +175,8 @@ TEST_F(ResumeTest, KeepsWhatIsCompleteOnSigterm) {
 }
 
 TEST_F(ResumeTest, ReturnsSeventyFiveOnSigtermOfTheRanks) {
-  // Without a launcher in between, which would return 1 of its own.
-  std::vector<std::string> alone = command("run", "0.1");
-  alone.erase(alone.begin(), std::ranges::find(alone, LIMN_PROGRAM));
+  // A launcher in between would return 1 of its own.
+  const std::vector<std::string> alone = without_launcher(command("run", "0.1"));
   RunningProgram program(alone);
   wait_for_seals("run", 0);
   program.signal(SIGTERM);
@@ -184,8 +189,10 @@ TEST_F(ResumeTest, ReturnsSeventyFiveOnSigtermOfTheRanks) {
 }
 
 TEST_F(ResumeTest, RefusesASecondRunBesideTheFirst) {
-  RunningProgram program(command("run", "0.05"));
+  RunningProgram program(without_launcher(command("run", "0.05")));
   wait_for_seals("run", 0);
+  // Halted, or it could end while the second one waits for it.
+  program.signal(SIGSTOP);
   const ProgramResult second = run_to_end(command("run", "0.05"));
   EXPECT_EQ(second.exit_code, 74);
   EXPECT_THAT(lines_with(second.output, "[error]"), SizeIs(1));

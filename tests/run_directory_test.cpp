@@ -192,8 +192,20 @@ TEST_F(RunDirectoryTest, ProgramsStartedByTheRunDoNotHoldTheLock) {
   EXPECT_EQ(exit_code_of(child), -1);
 }
 
-TEST_F(RunDirectoryTest, RefusesAnotherFingerprintByItsFirstKey) {
+TEST_F(RunDirectoryTest, AStartThatComputedNothingLeavesTheWayFree) {
   open();
+  RunManifest mended = example_manifest();
+  mended.fingerprint["dataset"] = "xxh3:02";
+  mended.attributes.tensor_parallel = 8;
+  RunDirectory::open(run_, mended).seal(part_of({0}));
+  EXPECT_THAT(message_of<JobError>([&] { open(); }), HasSubstr("another dataset"));
+  RunDirectory run = RunDirectory::open(run_, mended);
+  run.merge(1);
+  EXPECT_EQ(RelevanceReader(run.result_path()).attributes().tensor_parallel, 8);
+}
+
+TEST_F(RunDirectoryTest, RefusesAnotherFingerprintByItsFirstKey) {
+  open().seal(part_of({0}));
   const auto refusal = [&](const std::map<std::string, std::string>& fingerprint) {
     RunManifest manifest = example_manifest();
     manifest.fingerprint = fingerprint;
@@ -240,7 +252,7 @@ TEST_F(RunDirectoryTest, RefusesPartsOfWhichNobodyKnowsTheJob) {
   std::filesystem::remove(run_ / "manifest.json");
   EXPECT_THAT(
       message_of<JobError>([&] { open(); }),
-      HasSubstr("manifest.json: missing, though there are parts"));
+      HasSubstr("manifest.json: missing, though there are results"));
 }
 
 // Invariant 1 of docs/run-directory.md.

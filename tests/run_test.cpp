@@ -265,6 +265,9 @@ TEST_F(RunTest, SaysThatNothingIsLeftToDo) {
 
 TEST_F(RunTest, PrintsItsVersionAndHelpOnceOnManyRanks) {
   EXPECT_THAT(run_to_end({LIMN_PROGRAM, "--version"}).output, HasSubstr("limn "));
+  const ProgramResult version = run_to_end(limn_on_ranks(3, {"run", "--version"}));
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_THAT(lines_with(version.output, "limn "), SizeIs(1));
   const ProgramResult help = run_to_end(limn_on_ranks(3, {"run", "--help"}));
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_THAT(lines_with(help.output, "--explain.factor"), SizeIs(1));

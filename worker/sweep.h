@@ -12,8 +12,8 @@
 
 namespace limn {
 
-// Computes batches on the tensor ranks of one group. Borrows: the weights. Threads: one thread at a
-// time.
+// Computes batches on the tensor ranks of one group. Borrows: the config and the weights. Threads:
+// one thread at a time.
 class SweepEngine {
  public:
   SweepEngine(
