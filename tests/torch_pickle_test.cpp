@@ -1,6 +1,7 @@
 #include "storage/torch_pickle.h"
 
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 

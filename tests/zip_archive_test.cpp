@@ -1,8 +1,8 @@
 #include "storage/zip_archive.h"
 
 #include <cstdint>
-#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
