@@ -1,42 +1,29 @@
-// The tensors of a Hugging Face checkpoint folder, mapped and bound-checked, never copied.
+// The tensors of a Hugging Face checkpoint folder, mapped and bound-checked.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <map>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "storage/mapped_file.h"
+#include "storage/stored_tensor.h"
 
 namespace limn {
 
-// The element types of safetensors that limn reads.
-enum class StoredDtype { Float64, Float32, Bfloat16, Float16, Int64, Int32, Uint8, Bool };
-
-std::int64_t element_bytes(StoredDtype dtype);
-
-// A tensor inside a mapped file, row-major. Borrows: the Checkpoint.
-struct StoredTensor {
-  StoredDtype dtype;
-  std::vector<std::int64_t> shape;
-  std::span<const std::byte> bytes;
-};
-
-// Threads: immutable.
+// docs/checkpoints.md says which files are read and what is refused. Threads: immutable.
 class Checkpoint {
  public:
-  // Maps model.safetensors, or all files named by model.safetensors.index.json, and checks every
-  // header: offsets inside the file, sizes equal to shape times element, no overlap, no hole, no
-  // name twice. The tensors' bytes are not read. Throws IoError when the folder or a file is
-  // missing, DataError when one is damaged or truncated.
+  // Takes the first that is there of model.safetensors.index.json, model.safetensors,
+  // pytorch_model.bin.index.json and pytorch_model.bin, maps it or all files that the index names,
+  // and checks their headers or pickles. The tensors' bytes are not read, but for those that
+  // pytorch_model.bin has in another order than row-major: they are copied. Throws IoError when the
+  // folder or a file is missing, DataError when one is damaged, truncated or wants to run code.
   explicit Checkpoint(const std::filesystem::path& folder);
 
-  // Null when there is no tensor of that name. Throws DataError when its element type is not one of
-  // StoredDtype: such a tensor harms nobody who does not ask for it.
+  // Null when there is no tensor of that name. Throws DataError when limn cannot hold it as a
+  // StoredTensor, mostly for its element type: such a tensor harms nobody who does not ask for it.
   const StoredTensor* find(std::string_view name) const;
 
   // All names, sorted.
@@ -45,15 +32,18 @@ class Checkpoint {
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
-  void add_file(const std::string& file, MappedFile mapped);
-  void check_is_in(const std::string& name, const std::string& file) const;
+  struct Entry {
+    std::string file;
+    FileTensor read;
+  };
+
+  void add(const std::string& file, std::vector<FileTensor> tensors);
+  void check_is_in(
+      const std::string& name, const std::string& file, const std::string& index) const;
 
   std::filesystem::path folder_;
   std::vector<MappedFile> files_;
-  std::map<std::string, StoredTensor, std::less<>> tensors_;
-  std::map<std::string, std::string> file_of_;  // every tensor's
-  // Name -> why find() refuses it.
-  std::map<std::string, std::string, std::less<>> unreadable_;
+  std::map<std::string, Entry, std::less<>> entries_;
 };
 
 }  // namespace limn

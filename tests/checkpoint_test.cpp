@@ -222,7 +222,8 @@ TEST_F(CheckpointTest, SaysWhatItLookedFor) {
       message_of<IoError>([&] { Checkpoint checkpoint(folder_.path()); }),
       testing::AllOf(
           HasSubstr(folder_.path().string()),
-          HasSubstr("model.safetensors nor model.safetensors.index.json")));
+          EndsWith("has one of: model.safetensors.index.json, model.safetensors, "
+                   "pytorch_model.bin.index.json, pytorch_model.bin")));
 }
 
 // Two shards and their index.
@@ -280,6 +281,19 @@ TEST_F(ShardedCheckpointTest, RefusesATensorInTwoShards) {
   write_shard("model-2.safetensors", "a");
   EXPECT_THAT(
       refusal(), EndsWith("model-2.safetensors: a tensor is also in model-1.safetensors: a"));
+}
+
+TEST_F(ShardedCheckpointTest, AnIndexGoesBeforeASingleFileAndSafetensorsBeforePickles) {
+  write_shard("model.safetensors", "single");
+  write_bytes(folder_ / "pytorch_model.bin", "never looked at");
+  write_bytes(folder_ / "pytorch_model.bin.index.json", "never looked at");
+  EXPECT_THAT(Checkpoint(folder_.path()).names(), ElementsAre("a", "b"));
+  std::filesystem::remove(folder_ / "model.safetensors.index.json");
+  EXPECT_THAT(Checkpoint(folder_.path()).names(), ElementsAre("single"));
+  std::filesystem::remove(folder_ / "model.safetensors");
+  EXPECT_THAT(refusal(), HasSubstr("pytorch_model.bin.index.json:1:2: is not JSON"));
+  std::filesystem::remove(folder_ / "pytorch_model.bin.index.json");
+  EXPECT_THAT(refusal(), HasSubstr("pytorch_model.bin: no zip archive"));
 }
 
 TEST_F(ShardedCheckpointTest, RefusesAnIndexWithoutAWeightMap) {
