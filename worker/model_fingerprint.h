@@ -7,8 +7,8 @@
 
 namespace limn {
 
-// Of config.json, tokenizer.json (if there is one) and the names, element types and shapes of all tensors:
-// what can be read in a moment however large the weights are. Throws IoError.
+// Of config.json, tokenizer.json (if there is one) and the names, element types and shapes of all
+// tensors: what can be read in a moment however large the weights are. Throws IoError.
 std::string model_fingerprint(const Checkpoint& checkpoint);
 
 }  // namespace limn
