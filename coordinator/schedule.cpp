@@ -16,6 +16,9 @@ namespace {
 
 constexpr auto kReportEvery = std::chrono::milliseconds(100);
 
+// How long to wait for a letter before looking whether a stop was asked for.
+constexpr auto kPatience = std::chrono::milliseconds(50);
+
 // A sample's record as a part holds it before any of its batches is committed.
 SampleRecord unmeasured(const Sample& sample) {
   SampleRecord record = sample.record;
@@ -68,9 +71,19 @@ Schedule::Schedule(
   progress_.samples_total = survey.num_samples;
   progress_.batches_total = survey.num_batches;
   progress_.rows_total = survey.remaining_rows;
+  num_letters_due_ = std::ssize(options_.leaders) * kBatchesHeld;
 }
 
 RunOutcome Schedule::run() {
+  try {
+    return serve();
+  } catch (...) {
+    dismiss_leaders();
+    throw;
+  }
+}
+
+RunOutcome Schedule::serve() {
   const auto interval = std::chrono::duration<double>(options_.interval_s);
   while ((takes_more_ && !source_is_dry_) || !handed_out_.empty()) {
     const StopRequest request = current_request();
@@ -95,12 +108,17 @@ StopRequest Schedule::current_request() const {
 }
 
 void Schedule::receive_letters() {
-  const int tag = static_cast<int>(LetterTag::ToCoordinator);
-  auto letter = mailbox_.receive_within(tag, std::chrono::milliseconds(50));
-  for (; letter; letter = mailbox_.try_receive(tag)) {
+  auto letter = letter_within(kPatience);
+  for (; letter; letter = letter_within(std::chrono::milliseconds(0))) {
     if (!letter->bytes.empty()) commit(result_from_bytes(letter->bytes));
     waiting_leaders_.push_back(letter->from);
   }
+}
+
+std::optional<Letter> Schedule::letter_within(std::chrono::milliseconds time) {
+  auto letter = mailbox_.receive_within(static_cast<int>(LetterTag::ToCoordinator), time);
+  if (letter) --num_letters_due_;
+  return letter;
 }
 
 void Schedule::hand_out() {
@@ -110,6 +128,7 @@ void Schedule::hand_out() {
     const int leader = waiting_leaders_.front();
     waiting_leaders_.erase(waiting_leaders_.begin());
     mailbox_.send(leader, static_cast<int>(LetterTag::ToLeader), to_bytes(planned->batch));
+    ++num_letters_due_;
     const std::int64_t id = planned->batch.id;
     handed_out_.emplace(id, *std::move(planned));
   }
@@ -168,6 +187,10 @@ void Schedule::seal() {
 }
 
 void Schedule::dismiss_leaders() {
+  // No letter may stay unopened: its sender would wait for that at its end, and Open MPI 4 was seen
+  // to deliver it to the next communicator.
+  while (num_letters_due_ > 0 && !abandoned_.load())
+    letter_within(kPatience);
   for (const int leader : options_.leaders) {
     mailbox_.send(leader, static_cast<int>(LetterTag::ToLeader), {});
   }

@@ -44,11 +44,17 @@ class Schedule {
 
   // Serves the leaders until every batch is sealed or a stop was asked for. StopRequest::FinishPart
   // waits for the batches that are being computed; StopRequest::Now does not, and leaves the
-  // leaders without an answer: the caller ends the job. Throws IoError when a part cannot be
-  // written. Threads: one thread, which alone receives LetterTag::ToCoordinator.
+  // leaders without an answer: the caller ends the job. Threads: one thread, which alone receives
+  // LetterTag::ToCoordinator.
+  //
+  // Throws IoError when a part cannot be written, DataError when the dataset has changed since its
+  // survey, InternalError when a result makes no sense; before that it waits for the batches that
+  // are being computed and dismisses the leaders, so that all ranks leave the run in order and can
+  // agree on the failure. What was complete and not sealed is lost.
   RunOutcome run();
 
-  // Makes run() seal what is complete and return as for StopRequest::Now. Any thread.
+  // Makes run() seal what is complete and return as for StopRequest::Now, or throw without waiting
+  // when it has failed. Any thread.
   void abandon() { abandoned_.store(true); }
 
   // Batches that this start computed and sealed.
@@ -57,8 +63,10 @@ class Schedule {
  private:
   using Clock = std::chrono::steady_clock;
 
+  RunOutcome serve();
   StopRequest current_request() const;
   void receive_letters();
+  std::optional<Letter> letter_within(std::chrono::milliseconds time);
   void hand_out();
   std::optional<PlannedBatch> next_unfinished();
   void commit(const BatchResult& result);
@@ -78,6 +86,9 @@ class Schedule {
   bool takes_more_ = true;            // false once a stop was asked for
   std::vector<int> waiting_leaders_;  // one entry for each batch that a leader asked for
   std::map<std::int64_t, PlannedBatch> handed_out_;  // by batch id
+  // That leaders have yet to send: for every batch a result, before the first ones a word that they
+  // are ready.
+  std::int64_t num_letters_due_ = 0;
   std::map<std::int64_t, std::int64_t>
       open_perturbations_;  // by index of a sample that is under way
   OpenPart part_;

@@ -14,6 +14,7 @@
 
 #include "storage/error.h"
 #include "tests/messages.h"
+#include "tests/safetensors_writer.h"
 #include "tests/temporary_folder.h"
 
 namespace limn::test {
@@ -25,30 +26,18 @@ using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
 
-std::string little_endian(std::uint64_t value) {
+std::string counted_bytes(std::size_t count) {
   std::string bytes;
-  for (int i = 0; i < 8; ++i)
-    bytes.push_back(static_cast<char>(value >> (8 * i)));
+  for (std::size_t i = 0; i < count; ++i)
+    bytes.push_back(static_cast<char>(i));
   return bytes;
-}
-
-std::string safetensors(const std::string& header, std::size_t data_bytes) {
-  std::string data;
-  for (std::size_t i = 0; i < data_bytes; ++i)
-    data.push_back(static_cast<char>(i));
-  return little_endian(header.size()) + header + data;
-}
-
-std::string entry(const char* dtype, const char* shape, int begin, int end) {
-  return fmt::format(
-      R"({{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})", dtype, shape, begin, end);
 }
 
 // A folder with one model.safetensors.
 class CheckpointTest : public testing::Test {
  protected:
   void write(const std::string& header, std::size_t data_bytes) {
-    write_bytes(folder_ / "model.safetensors", safetensors(header, data_bytes));
+    write_bytes(folder_ / "model.safetensors", safetensors(header, counted_bytes(data_bytes)));
   }
 
   std::string refusal() {
@@ -60,8 +49,8 @@ class CheckpointTest : public testing::Test {
 
 TEST_F(CheckpointTest, FindsTensorsWithTypeShapeAndBytes) {
   write(
-      R"({"__metadata__":{"format":"pt"},"b":)" + entry("BF16", "[2,3]", 4, 16) + R"(,"a":)" +
-          entry("F32", "[]", 0, 4) + "}  ",
+      R"({"__metadata__":{"format":"pt"},"b":)" + safetensors_entry("BF16", "[2,3]", 4, 16) +
+          R"(,"a":)" + safetensors_entry("F32", "[]", 0, 4) + "}  ",
       16);
   const Checkpoint checkpoint(folder_.path());
   EXPECT_THAT(checkpoint.names(), ElementsAre("a", "b"));
@@ -86,7 +75,9 @@ TEST_F(CheckpointTest, KnowsEveryElementType) {
       {"U8", 1},
       {"BOOL", 1}};
   for (const auto& [name, bytes] : types) {
-    write(R"({"a":)" + entry(name, "[3]", 0, static_cast<int>(3 * bytes)) + "}", 3 * bytes);
+    write(
+        R"({"a":)" + safetensors_entry(name, "[3]", 0, static_cast<int>(3 * bytes)) + "}",
+        3 * bytes);
     const Checkpoint checkpoint(folder_.path());
     EXPECT_EQ(element_bytes(checkpoint.find("a")->dtype), bytes) << name;
   }
@@ -94,14 +85,16 @@ TEST_F(CheckpointTest, KnowsEveryElementType) {
 
 TEST_F(CheckpointTest, AnEmptyTensorIsLegal) {
   write(
-      R"({"none":)" + entry("F32", "[0,7]", 4, 4) + R"(,"one":)" + entry("U8", "[4]", 0, 4) + "}",
+      R"({"none":)" + safetensors_entry("F32", "[0,7]", 4, 4) + R"(,"one":)" +
+          safetensors_entry("U8", "[4]", 0, 4) + "}",
       4);
   EXPECT_TRUE(Checkpoint(folder_.path()).find("none")->bytes.empty());
 }
 
 TEST_F(CheckpointTest, AnUnknownTypeHarmsOnlyWhoAsksForIt) {
   write(
-      R"({"new":)" + entry("F8_E4M3", "[4]", 0, 4) + R"(,"old":)" + entry("U8", "[4]", 4, 8) + "}",
+      R"({"new":)" + safetensors_entry("F8_E4M3", "[4]", 0, 4) + R"(,"old":)" +
+          safetensors_entry("U8", "[4]", 4, 8) + "}",
       8);
   const Checkpoint checkpoint(folder_.path());
   EXPECT_THAT(checkpoint.names(), ElementsAre("new", "old"));
@@ -136,61 +129,67 @@ INSTANTIATE_TEST_SUITE_P(
         BadHeader{
             "NoShape", R"({"a":{"dtype":"U8","data_offsets":[0,1]}})", 1, "shape of a tensor"},
         BadHeader{
-            "NegativeShape", R"({"a":)" + entry("U8", "[-1]", 0, 1) + "}", 1, "shape of a tensor"},
+            "NegativeShape",
+            R"({"a":)" + safetensors_entry("U8", "[-1]", 0, 1) + "}",
+            1,
+            "shape of a tensor"},
         BadHeader{
             "FractionalShape",
-            R"({"a":)" + entry("U8", "[1.5]", 0, 1) + "}",
+            R"({"a":)" + safetensors_entry("U8", "[1.5]", 0, 1) + "}",
             1,
             "shape of a tensor"},
         BadHeader{
             "AbsurdShape",
-            R"({"a":)" + entry("U8", "[18446744073709551615]", 0, 1) + "}",
+            R"({"a":)" + safetensors_entry("U8", "[18446744073709551615]", 0, 1) + "}",
             1,
             "shape of a tensor"},
         BadHeader{
             "OverflowingShape",
-            R"({"a":)" + entry("F32", "[4294967296,4294967296]", 0, 0) + "}",
+            R"({"a":)" + safetensors_entry("F32", "[4294967296,4294967296]", 0, 0) + "}",
             0,
             "do not fit its shape"},
         BadHeader{
             "WrongSize",
-            R"({"a":)" + entry("F32", "[2]", 0, 4) + "}",
+            R"({"a":)" + safetensors_entry("F32", "[2]", 0, 4) + "}",
             4,
             "do not fit its shape F32[2]: a"},
         BadHeader{
             "BackwardOffsets",
-            R"({"a":)" + entry("U8", "[1]", 1, 0) + "}",
+            R"({"a":)" + safetensors_entry("U8", "[1]", 1, 0) + "}",
             1,
             "its begin and its end: a"},
         BadHeader{
             "Overlap",
-            R"({"a":)" + entry("U8", "[2]", 0, 2) + R"(,"b":)" + entry("U8", "[2]", 1, 3) + "}",
+            R"({"a":)" + safetensors_entry("U8", "[2]", 0, 2) + R"(,"b":)" +
+                safetensors_entry("U8", "[2]", 1, 3) + "}",
             3,
             "an overlap in front of a tensor: b"},
         BadHeader{
             "Hole",
-            R"({"a":)" + entry("U8", "[2]", 0, 2) + R"(,"b":)" + entry("U8", "[2]", 3, 5) + "}",
+            R"({"a":)" + safetensors_entry("U8", "[2]", 0, 2) + R"(,"b":)" +
+                safetensors_entry("U8", "[2]", 3, 5) + "}",
             5,
             "a hole in front of a tensor: b"},
         BadHeader{
             "TooShort",
-            R"({"a":)" + entry("U8", "[4]", 0, 4) + "}",
+            R"({"a":)" + safetensors_entry("U8", "[4]", 0, 4) + "}",
             3,
             "shorter than its header says; fetch it again: 64 of 65 bytes"},
         BadHeader{
             "TooLong",
-            R"({"a":)" + entry("U8", "[4]", 0, 4) + "}",
+            R"({"a":)" + safetensors_entry("U8", "[4]", 0, 4) + "}",
             5,
             "longer than its header says"},
         BadHeader{
             "NameTwice",
-            R"({"a":)" + entry("U8", "[1]", 0, 1) + R"(,"a":)" + entry("U8", "[1]", 1, 2) + "}",
+            R"({"a":)" + safetensors_entry("U8", "[1]", 0, 1) + R"(,"a":)" +
+                safetensors_entry("U8", "[1]", 1, 2) + "}",
             2,
             "has a tensor twice: a"}),
     [](const auto& header) { return header.param.name; });
 
 TEST_F(CheckpointTest, SaysHowMuchOfATruncatedFileIsThere) {
-  write(R"({"a":)" + entry("U8", "[5242880]", 0, 5242880) + "}", 3 << 20);
+  write(R"({"a":)" + safetensors_entry("U8", "[5242880]", 0, 5242880) + "}", 3 << 20);
   EXPECT_THAT(
       refusal(),
       EndsWith("model.safetensors: shorter than its header says; fetch it again: 3 of 5 MiB"));
@@ -237,7 +236,9 @@ class ShardedCheckpointTest : public CheckpointTest {
 
   void write_shard(const std::string& file, const std::string& tensor) {
     write_bytes(
-        folder_ / file, safetensors("{\"" + tensor + "\":" + entry("U8", "[4]", 0, 4) + "}", 4));
+        folder_ / file,
+        safetensors(
+            "{\"" + tensor + "\":" + safetensors_entry("U8", "[4]", 0, 4) + "}", counted_bytes(4)));
   }
 
   void write_index(const json& weight_map) {
@@ -290,9 +291,9 @@ TEST_F(ShardedCheckpointTest, RefusesAnIndexWithoutAWeightMap) {
 
 TEST_F(CheckpointTest, DamageIsReadOrRefusedNeverACrash) {
   const std::string whole = safetensors(
-      R"({"__metadata__":{"format":"pt"},"a":)" + entry("F32", "[2,3]", 0, 24) + R"(,"b":)" +
-          entry("I64", "[1]", 24, 32) + "}",
-      32);
+      R"({"__metadata__":{"format":"pt"},"a":)" + safetensors_entry("F32", "[2,3]", 0, 24) +
+          R"(,"b":)" + safetensors_entry("I64", "[1]", 24, 32) + "}",
+      counted_bytes(32));
   std::mt19937_64 random(11);
   int refused = 0;
   for (int round = 0; round < 3000; ++round) {

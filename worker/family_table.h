@@ -27,17 +27,24 @@ std::span<const ModelFamily> gpt_families();
 Activation read_activation(
     const ConfigReader& config, std::string_view key, std::string_view absent);
 
+// What a family's config says of rotary positions by leaving it out.
+struct RopeDefaults {
+  std::int64_t head_dim = 0;
+  std::int64_t max_positions = 0;
+  double theta = 10000;
+  double fraction = 1;  // of head_dim that is rotated
+};
+
 // Rotary positions in both spellings: rope_parameters of transformers 5, rope_theta and
-// rope_scaling before. `theta` and `fraction` (of head_dim that is rotated) are the family's
-// defaults.
-RopeConfig read_rope(
-    const ConfigReader& config, std::int64_t head_dim, double theta, double fraction = 1);
+// rope_scaling before.
+RopeConfig read_rope(const ConfigReader& config, const RopeDefaults& absent);
 
 // Of one group of layers ("full_attention"), where rope_parameters tells them apart.
 RopeConfig read_rope_of(
     const ConfigReader& config,
     const ConfigReader& parameters,
     std::int64_t head_dim,
+    std::int64_t max_positions,
     double theta);
 
 // `count` layers that differ in nothing, with the usual scale 1 / sqrt(head_dim).

@@ -97,7 +97,9 @@ ModelConfig read_gpt_neox(const ConfigReader& config) {
   decoder.max_positions = config.size_or("max_position_embeddings", 2048);
   decoder.inner = config.size("intermediate_size");
   decoder.layers = equal_layers(config.size("num_hidden_layers"), decoder.head_dim);
-  decoder.ropes = {read_rope(config, decoder.head_dim, 10000, 0.25)};
+  decoder.ropes = {read_rope(
+      config,
+      {.head_dim = decoder.head_dim, .max_positions = decoder.max_positions, .fraction = 0.25})};
   decoder.qkv_bias = config.flag_or("attention_bias", true);
   decoder.attention_out_bias = decoder.qkv_bias;
   decoder.norm = NormKind::Layer;
@@ -243,7 +245,8 @@ ModelConfig read_falcon(const ConfigReader& config) {
     decoder.alibi = AlibiKind::Falcon;
   } else {
     decoder.max_positions = config.size_or("max_position_embeddings", 2048);
-    decoder.ropes = {read_rope(config, decoder.head_dim, 10000)};
+    decoder.ropes = {
+        read_rope(config, {.head_dim = decoder.head_dim, .max_positions = decoder.max_positions})};
   }
   const bool biases = config.flag_or("bias", false);
   decoder.qkv_bias = biases;
@@ -279,7 +282,9 @@ ModelConfig read_phi(const ConfigReader& config) {
   decoder.head_dim = decoder.hidden / decoder.num_heads;
   decoder.max_positions = config.size_or("max_position_embeddings", 2048);
   decoder.layers = equal_layers(config.size("num_hidden_layers"), decoder.head_dim);
-  decoder.ropes = {read_rope(config, decoder.head_dim, 10000, 0.5)};
+  decoder.ropes = {read_rope(
+      config,
+      {.head_dim = decoder.head_dim, .max_positions = decoder.max_positions, .fraction = 0.5})};
   decoder.qkv_bias = true;
   decoder.attention_out_bias = true;
   decoder.norm = NormKind::Layer;

@@ -52,10 +52,10 @@ KeyFactors key_factors(
 
   KeyFactors factors;
   for (std::int64_t key = 0; key < fed_length; ++key) {
-    const double factor = factor_of_key[static_cast<std::size_t>(key)];
-    if (factor == 1.0) continue;
+    const auto factor = static_cast<float>(factor_of_key[static_cast<std::size_t>(key)]);
+    if (factor == 1.0F) continue;
     factors.positions.push_back(key);
-    factors.factors.push_back(static_cast<float>(factor));
+    factors.factors.push_back(factor);
   }
   return factors;
 }

@@ -59,7 +59,12 @@ ModelConfig llama_like(const ConfigReader& config, const LlamaDefaults& absent) 
       "head_dim", absent.head_dim > 0 ? absent.head_dim : decoder.hidden / decoder.num_heads);
   decoder.max_positions = config.size_or("max_position_embeddings", absent.max_positions);
   decoder.layers = equal_layers(config.size("num_hidden_layers"), decoder.head_dim);
-  decoder.ropes = {read_rope(config, decoder.head_dim, absent.theta, absent.rotated)};
+  decoder.ropes = {read_rope(
+      config,
+      {.head_dim = decoder.head_dim,
+       .max_positions = decoder.max_positions,
+       .theta = absent.theta,
+       .fraction = absent.rotated})};
   decoder.norm_epsilon = config.positive_or(absent.norm_epsilon_key, absent.norm_epsilon);
   decoder.activation = read_activation(config, "hidden_act", absent.activation);
   decoder.tied_head = config.flag_or("tie_word_embeddings", absent.tied_head);
@@ -314,10 +319,10 @@ ModelConfig read_gemma3(const ConfigReader& config) {
   local.rotated = decoder.head_dim;
   if (const auto parameters = config.object("rope_parameters")) {
     if (const auto full = parameters->object("full_attention")) {
-      decoder.ropes[0] = read_rope_of(config, *full, decoder.head_dim, 1e6);
+      decoder.ropes[0] = read_rope_of(config, *full, decoder.head_dim, decoder.max_positions, 1e6);
     }
     if (const auto sliding = parameters->object("sliding_attention")) {
-      local = read_rope_of(config, *sliding, decoder.head_dim, 10000);
+      local = read_rope_of(config, *sliding, decoder.head_dim, decoder.max_positions, 10000);
     }
   }
   decoder.ropes.push_back(local);

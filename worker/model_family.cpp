@@ -28,6 +28,19 @@ double yarn_attention_factor(const ConfigReader& scaling, double factor) {
   return yarn_magnitude(factor, 1);
 }
 
+RopeScaling rope_scaling_of(const ConfigReader& scaling) {
+  const char* const key = scaling.has("rope_type") ? "rope_type" : "type";
+  const std::string type = scaling.text_or(key, "default");
+  if (type == "default") return RopeScaling::None;
+  if (type == "linear") return RopeScaling::Linear;
+  if (type == "llama3") return RopeScaling::Llama3;
+  if (type == "yarn") return RopeScaling::Yarn;
+  if (type == "longrope") return RopeScaling::LongRope;
+  // "dynamic", too: its frequencies depend on the longest sequence that the model has seen so far.
+  scaling.refuse(
+      key, "is not supported, expected default, linear, llama3, yarn or longrope: " + type);
+}
+
 std::vector<double> pair_factors(
     const ConfigReader& scaling, std::string_view key, const RopeConfig& rope) {
   std::vector<double> factors = scaling.numbers(key);
@@ -42,12 +55,10 @@ std::vector<double> pair_factors(
   return factors;
 }
 
-void read_longrope(const ConfigReader& config, const ConfigReader& scaling, RopeConfig& rope) {
-  rope.scaling = RopeScaling::LongRope;
+void read_longrope(const ConfigReader& scaling, std::int64_t max_positions, RopeConfig& rope) {
   rope.short_factors = pair_factors(scaling, "short_factor", rope);
   rope.long_factors = pair_factors(scaling, "long_factor", rope);
-  const double stretch =
-      static_cast<double>(config.size("max_position_embeddings")) / rope.original_max_positions;
+  const double stretch = static_cast<double>(max_positions) / rope.original_max_positions;
   rope.factor = scaling.positive_or("factor", stretch);
   const double usual =
       rope.factor <= 1
@@ -56,33 +67,38 @@ void read_longrope(const ConfigReader& config, const ConfigReader& scaling, Rope
   rope.attention_factor = scaling.positive_or("attention_factor", usual);
 }
 
-void read_rope_scaling(const ConfigReader& config, const ConfigReader& scaling, RopeConfig& rope) {
-  const std::string type = scaling.text_or("rope_type", scaling.text_or("type", "default"));
-  if (type == "default") return;
+void read_rope_scaling(
+    const ConfigReader& config,
+    const ConfigReader& scaling,
+    std::int64_t max_positions,
+    RopeConfig& rope) {
+  rope.scaling = rope_scaling_of(scaling);
+  if (rope.scaling == RopeScaling::None) return;
   // A top-level key takes precedence over the dictionary's.
   rope.original_max_positions = static_cast<double>(config.size_or(
       "original_max_position_embeddings",
-      scaling.size_or("original_max_position_embeddings", config.size("max_position_embeddings"))));
-  if (type == "longrope") return read_longrope(config, scaling, rope);
+      scaling.size_or("original_max_position_embeddings", max_positions)));
+  if (rope.scaling == RopeScaling::LongRope) return read_longrope(scaling, max_positions, rope);
   rope.factor = scaling.positive("factor");
-  if (type == "linear") {
-    rope.scaling = RopeScaling::Linear;
-  } else if (type == "llama3") {
-    rope.scaling = RopeScaling::Llama3;
+  if (rope.scaling == RopeScaling::Llama3) {
     rope.low_freq_factor = scaling.positive("low_freq_factor");
     rope.high_freq_factor = scaling.positive("high_freq_factor");
-  } else if (type == "yarn") {
-    rope.scaling = RopeScaling::Yarn;
+  }
+  if (rope.scaling == RopeScaling::Yarn) {
     rope.beta_fast = scaling.positive_or("beta_fast", 32);
     rope.beta_slow = scaling.positive_or("beta_slow", 1);
     rope.truncate = scaling.flag_or("truncate", true);
     rope.attention_factor = yarn_attention_factor(scaling, rope.factor);
-  } else {
-    // "dynamic", too: its frequencies depend on the longest sequence that the model has seen so
-    // far.
-    scaling.refuse(
-        "rope_type",
-        "is not supported, expected default, linear, llama3, yarn or longrope: " + type);
+  }
+}
+
+// A decoder that no tensors can have.
+void refuse_impossible_sizes(const ConfigReader& config, const DecoderConfig& decoder) {
+  if (decoder.num_heads % decoder.num_kv_heads != 0) {
+    config.refuse("num_key_value_heads", "must divide num_attention_heads");
+  }
+  if (decoder.head_dim < 1) {
+    config.refuse("num_attention_heads", "must be at most hidden_size");
   }
 }
 
@@ -112,37 +128,33 @@ RopeConfig read_rope_of(
     const ConfigReader& config,
     const ConfigReader& parameters,
     std::int64_t head_dim,
+    std::int64_t max_positions,
     double theta) {
   RopeConfig rope;
   rope.theta = parameters.positive_or("rope_theta", theta);
   rope.rotated = head_dim;
-  read_rope_scaling(config, parameters, rope);
+  read_rope_scaling(config, parameters, max_positions, rope);
   return rope;
 }
 
-RopeConfig read_rope(
-    const ConfigReader& config, std::int64_t head_dim, double theta, double fraction) {
-  const auto parameters = config.object("rope_parameters");
-  const auto scaling = config.object("rope_scaling");
+// transformers 5 writes rope_parameters; nearly every checkpoint on the hub has rope_theta and
+// rope_scaling. Where they are mixed this goes as transformers does.
+RopeConfig read_rope(const ConfigReader& config, const RopeDefaults& absent) {
   RopeConfig rope;
-  rope.theta = config.positive_or(config.spelling({"rope_theta", "rotary_emb_base"}), theta);
-  fraction = config.positive_or(config.spelling({"partial_rotary_factor", "rotary_pct"}), fraction);
+  rope.theta = config.positive_or(config.spelling({"rope_theta", "rotary_emb_base"}), absent.theta);
+  double fraction =
+      config.positive_or(config.spelling({"partial_rotary_factor", "rotary_pct"}), absent.fraction);
+  const auto scaling = config.object("rope_scaling");
+  const auto parameters = scaling ? scaling : config.object("rope_parameters");
   if (parameters) {
     rope.theta = parameters->positive_or("rope_theta", rope.theta);
     fraction = parameters->positive_or("partial_rotary_factor", fraction);
   }
-  rope.rotated = static_cast<std::int64_t>(static_cast<double>(head_dim) * fraction);
-  if (rope.rotated < 2 || rope.rotated % 2 != 0 || rope.rotated > head_dim) {
-    config.refuse(
-        "head_dim",
-        fmt::format(
-            "must give an even number of rotated dimensions: {} of {}", rope.rotated, head_dim));
+  rope.rotated = static_cast<std::int64_t>(static_cast<double>(absent.head_dim) * fraction);
+  if (rope.rotated < 2 || rope.rotated % 2 != 0 || rope.rotated > absent.head_dim) {
+    config.refuse("head_dim", "must be even, for rotary positions pair dimensions");
   }
-  if (parameters) {
-    read_rope_scaling(config, *parameters, rope);
-  } else if (scaling) {
-    read_rope_scaling(config, *scaling, rope);
-  }
+  if (parameters) read_rope_scaling(config, *parameters, absent.max_positions, rope);
   return rope;
 }
 
@@ -165,6 +177,7 @@ ModelConfig load_model_config(const std::filesystem::path& folder) {
       if (family.model_type == model_type) {
         refuse_unknown_options(config);
         ModelConfig model = family.read(config);
+        refuse_impossible_sizes(config, model.decoder);
         model.model_type = family.model_type;
         return model;
       }

@@ -8,7 +8,8 @@
 namespace limn {
 
 // Of config.json, tokenizer.json (if there is one) and the names, element types and shapes of all
-// tensors: what can be read in a moment however large the weights are. Throws IoError.
+// tensors: what can be read in a moment however large the weights are. Throws IoError; DataError
+// when a tensor's element type is not one of StoredDtype.
 std::string model_fingerprint(const Checkpoint& checkpoint);
 
 }  // namespace limn

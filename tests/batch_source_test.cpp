@@ -1,0 +1,168 @@
+#include "coordinator/batch_source.h"
+
+#include <random>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "storage/error.h"
+#include "tests/messages.h"
+#include "tests/temporary_folder.h"
+
+namespace limn::test {
+
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// A dataset of token ids, which need no tokenizer, explained token by token.
+class BatchSourceTest : public testing::Test {
+ protected:
+  BatchSourceTest() {
+    job_.data.path = folder_ / "data.jsonl";
+    job_.explain.units = UnitKind::Token;
+    job_.parallel.batch_tokens = 64;
+  }
+
+  void write(const std::string& lines) { write_bytes(job_.data.path, lines); }
+
+  // Records of 1 to 20 tokens; some fit together, some span batches of 64 rows.
+  void write_random_records(int count) {
+    std::mt19937_64 random(23);
+    std::string lines;
+    for (int i = 0; i < count; ++i) {
+      std::string ids = "1";
+      for (auto more = random() % 20; more > 0; --more)
+        ids += fmt::format(",{}", random() % 90);
+      lines += fmt::format(R"({{"input_ids": [{}], "target_ids": [7, 8]}})", ids) + "\n";
+    }
+    write(lines);
+  }
+
+  std::vector<PlannedBatch> all_batches() const {
+    BatchSource source(job_, preparer_);
+    std::vector<PlannedBatch> batches;
+    while (auto batch = source.next())
+      batches.push_back(*std::move(batch));
+    return batches;
+  }
+
+  std::string refusal_of_survey() const {
+    return message_of<DataError>([&] { survey_dataset(job_, preparer_, {}); });
+  }
+
+  TemporaryFolder folder_;
+  Job job_;
+  ExplainOptions explain_{.units = UnitKind::Token};
+  SamplePreparer preparer_{nullptr, explain_, {.vocab_size = 100, .max_positions = 30}};
+};
+
+}  // namespace
+
+TEST_F(BatchSourceTest, YieldsTheDatasetInOrder) {
+  write_random_records(40);
+  std::int64_t next_id = 0;
+  std::int64_t last_sample = 0;
+  for (const PlannedBatch& planned : all_batches()) {
+    EXPECT_EQ(planned.batch.id, next_id++);
+    for (const BatchPiece& piece : planned.batch.pieces) {
+      EXPECT_TRUE(piece.sample_index == last_sample || piece.sample_index == last_sample + 1);
+      last_sample = piece.sample_index;
+    }
+  }
+  EXPECT_EQ(last_sample, 39);
+}
+
+TEST_F(BatchSourceTest, StaysAtItsEnd) {
+  write(R"({"input_ids": [1], "target_ids": [2]})");
+  BatchSource source(job_, preparer_);
+  EXPECT_TRUE(source.next());
+  EXPECT_FALSE(source.next());
+  EXPECT_FALSE(source.next());
+}
+
+TEST_F(BatchSourceTest, YieldsWhatTheSurveyCounts) {
+  write_random_records(60);
+  std::int64_t rows = 0;
+  const auto batches = all_batches();
+  for (const PlannedBatch& planned : batches)
+    rows += planned.rows;
+  const DatasetSurvey survey = survey_dataset(job_, preparer_, {});
+  EXPECT_EQ(survey.num_samples, 60);
+  EXPECT_EQ(survey.num_batches, std::ssize(batches));
+  EXPECT_EQ(survey.num_rows, rows);
+  EXPECT_EQ(survey.remaining_rows, rows);
+}
+
+TEST_F(BatchSourceTest, SurveysOnlyWhatTheLimitLetsThrough) {
+  write_random_records(60);
+  job_.data.limit = 9;
+  EXPECT_EQ(survey_dataset(job_, preparer_, {}).num_samples, 9);
+  EXPECT_EQ(all_batches().back().batch.pieces.back().sample_index, 8);
+}
+
+TEST_F(BatchSourceTest, FinishedBatchesDoNotRemain) {
+  write_random_records(60);
+  const auto batches = all_batches();
+  const DatasetSurvey whole = survey_dataset(job_, preparer_, {});
+  const std::int64_t last = std::ssize(batches) - 1;
+  const DatasetSurvey rest = survey_dataset(job_, preparer_, {0, 3, last});
+  EXPECT_EQ(rest.num_batches, whole.num_batches);
+  EXPECT_EQ(rest.num_rows, whole.num_rows);
+  EXPECT_EQ(
+      rest.remaining_rows,
+      whole.num_rows - batches[0].rows - batches[3].rows - batches.back().rows);
+}
+
+TEST_F(BatchSourceTest, RefusesAnIdThatIsUsedTwiceNamingBothPlaces) {
+  write(
+      "{\"id\": \"a\", \"input_ids\": [1], \"target_ids\": [2]}\n"
+      "\n"
+      "{\"id\": \"b\", \"input_ids\": [1], \"target_ids\": [2]}\n"
+      "{\"id\": \"a\", \"input_ids\": [1], \"target_ids\": [2]}\n");
+  EXPECT_EQ(
+      refusal_of_survey(),
+      "data.jsonl:4: id must be unique, but data.jsonl:1 has it, too; give each record its own: a");
+}
+
+TEST_F(BatchSourceTest, RefusesAnIdThatIsAnotherLinesNumber) {
+  write(
+      "{\"id\": 2, \"input_ids\": [1], \"target_ids\": [2]}\n"
+      "{\"input_ids\": [1], \"target_ids\": [2]}\n");
+  EXPECT_THAT(
+      refusal_of_survey(), AllOf(StartsWith("data.jsonl:2: id must be unique"), HasSubstr(":1 ")));
+}
+
+TEST_F(BatchSourceTest, RefusesADatasetWithoutRecords) {
+  for (const char* lines : {"", "\n  \n"}) {
+    write(lines);
+    EXPECT_EQ(refusal_of_survey(), job_.data.path.string() + ": no records; nothing to explain");
+  }
+}
+
+TEST_F(BatchSourceTest, FindsABadLastLineInTheSurvey) {
+  write(
+      "{\"input_ids\": [1], \"target_ids\": [2]}\n"
+      "{\"input_ids\": [1], \"target_ids\": [100]}\n");
+  EXPECT_THAT(refusal_of_survey(), StartsWith("data.jsonl:2: "));
+  write(
+      "{\"input_ids\": [1], \"target_ids\": [2]}\n"
+      "{\"input_ids\": [1], \"target_ids\": ");
+  EXPECT_THAT(refusal_of_survey(), StartsWith("data.jsonl:2: not JSON"));
+}
+
+TEST_F(BatchSourceTest, YieldsWhatComesBeforeABadLine) {
+  job_.parallel.batch_tokens = 1;
+  write(
+      "{\"input_ids\": [1], \"target_ids\": [2]}\n"
+      "{\"input_ids\": [1], \"target_ids\": [2]}\n"
+      "{\"input_ids\": [], \"target_ids\": [2]}\n");
+  BatchSource source(job_, preparer_);
+  EXPECT_TRUE(source.next());
+  EXPECT_THROW(source.next(), DataError);
+}
+
+}  // namespace limn::test
