@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Makes golden folders of Llamas whose head counts are awkward to share out over tensor ranks.
+"""Makes the golden folders that make_golden.py has no recipe for.
 
-    make_llama_variants.py TOOLS_DIR OUT_DIR [--seed 1]
+    make_more_families.py TOOLS_DIR OUT_DIR [--seed 1] [--family FAMILY ...]
 
+They are Llamas whose head counts are awkward to share out over tensor ranks, and further families.
 TOOLS_DIR holds make_golden.py and what it imports. The folders, their checks and the oracle are
-make_golden.py's own; only the dimensions below are new.
+make_golden.py's own; only the configurations below are new.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 
-def variants() -> dict[str, Callable[[int], Any]]:
-    """The families by folder name; each takes make_golden.py's variant number and ignores it."""
+def llama_variants() -> dict[str, Callable[[int], Any]]:
+    """Llamas by folder name; each takes make_golden.py's variant number and ignores it."""
     import transformers
     from golden_families import Family, rope
 
@@ -46,20 +47,39 @@ def variants() -> dict[str, Callable[[int], Any]]:
     }
 
 
+def more_families() -> dict[str, Callable[[int], Any]]:
+    """The other folders by name, in the same form."""
+    import transformers
+    from golden_families import Family, rope
+
+    shared = dict(vocab_size=131, hidden_size=40, intermediate_size=84, num_hidden_layers=2, num_attention_heads=4,
+                  max_position_embeddings=128)
+
+    def gemma(_: int) -> Family:
+        """A norm weight that counts from 1, scaled embeddings, a single key/value head."""
+        config = transformers.GemmaConfig(**shared, num_key_value_heads=1, head_dim=12, rms_norm_eps=1e-4,
+                                          rope_parameters=rope(10000.0))
+        return Family(transformers.GemmaForCausalLM, config)
+
+    return {make.__name__: make for make in (gemma,)}
+
+
 def main() -> int:
-    """Makes every variant; returns 1 if one of them could not be made."""
+    """Makes every folder asked for; returns 1 if one of them could not be made."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("tools_dir", type=Path)
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--family", nargs="+", help="the folders to make; all of them if not given")
     arguments = parser.parse_args()
 
     sys.path.insert(0, str(arguments.tools_dir))
     import make_golden
 
-    families = variants()
+    families = llama_variants() | more_families()
     make_golden.FAMILIES.update(families)
-    sys.argv = ["make_golden.py", str(arguments.out_dir), "--seed", str(arguments.seed), "--family", *families]
+    names = arguments.family or list(families)
+    sys.argv = ["make_golden.py", str(arguments.out_dir), "--seed", str(arguments.seed), "--family", *names]
     return make_golden.main()
 
 
