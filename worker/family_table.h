@@ -33,19 +33,18 @@ struct RopeDefaults {
   std::int64_t max_positions = 0;
   double theta = 10000;
   double fraction = 1;  // of head_dim that is rotated
+  // Of the config's own original_max_position_embeddings; 0: that of the scaling, or max_positions.
+  std::int64_t original_max_positions = 0;
+  bool early_longrope_names = false;  // "su" and "yarn" mean longrope
 };
 
 // Rotary positions in both spellings: rope_parameters of transformers 5, rope_theta and
 // rope_scaling before.
 RopeConfig read_rope(const ConfigReader& config, const RopeDefaults& absent);
 
-// Of one group of layers ("full_attention"), where rope_parameters tells them apart.
+// The same of one group of layers ("full_attention"), where rope_parameters tells them apart.
 RopeConfig read_rope_of(
-    const ConfigReader& config,
-    const ConfigReader& parameters,
-    std::int64_t head_dim,
-    std::int64_t max_positions,
-    double theta);
+    const ConfigReader& config, const ConfigReader& parameters, const RopeDefaults& absent);
 
 // `count` layers that differ in nothing, with the usual scale 1 / sqrt(head_dim).
 std::vector<LayerConfig> equal_layers(std::int64_t count, std::int64_t head_dim);

@@ -35,9 +35,12 @@ TensorNames llama_names() {
 struct LlamaDefaults {
   std::int64_t num_kv_heads = 0;  // 0: num_attention_heads
   std::int64_t head_dim = 0;      // 0: hidden_size / num_attention_heads
+  bool has_head_dim_key = true;
   std::int64_t max_positions = 2048;
   double theta = 10000;
-  double rotated = 1;  // fraction of head_dim
+  double rotated = 1;                       // fraction of head_dim
+  std::int64_t original_max_positions = 0;  // as in RopeDefaults
+  bool early_longrope_names = false;
   double norm_epsilon = 1e-6;
   std::string_view norm_epsilon_key = "rms_norm_eps";
   std::string_view activation = "silu";
@@ -55,8 +58,8 @@ ModelConfig llama_like(const ConfigReader& config, const LlamaDefaults& absent) 
   decoder.num_heads = config.size("num_attention_heads");
   decoder.num_kv_heads = config.size_or(
       "num_key_value_heads", absent.num_kv_heads > 0 ? absent.num_kv_heads : decoder.num_heads);
-  decoder.head_dim = config.size_or(
-      "head_dim", absent.head_dim > 0 ? absent.head_dim : decoder.hidden / decoder.num_heads);
+  decoder.head_dim = absent.head_dim > 0 ? absent.head_dim : decoder.hidden / decoder.num_heads;
+  if (absent.has_head_dim_key) decoder.head_dim = config.size_or("head_dim", decoder.head_dim);
   decoder.max_positions = config.size_or("max_position_embeddings", absent.max_positions);
   decoder.layers = equal_layers(config.size("num_hidden_layers"), decoder.head_dim);
   decoder.ropes = {read_rope(
@@ -64,7 +67,9 @@ ModelConfig llama_like(const ConfigReader& config, const LlamaDefaults& absent) 
       {.head_dim = decoder.head_dim,
        .max_positions = decoder.max_positions,
        .theta = absent.theta,
-       .fraction = absent.rotated})};
+       .fraction = absent.rotated,
+       .original_max_positions = absent.original_max_positions,
+       .early_longrope_names = absent.early_longrope_names})};
   decoder.norm_epsilon = config.positive_or(absent.norm_epsilon_key, absent.norm_epsilon);
   decoder.activation = read_activation(config, "hidden_act", absent.activation);
   decoder.tied_head = config.flag_or("tie_word_embeddings", absent.tied_head);
@@ -236,7 +241,12 @@ ModelConfig read_gpt_oss(const ConfigReader& config) {
 }
 
 ModelConfig read_phi3(const ConfigReader& config) {
-  ModelConfig model = llama_like(config, {.max_positions = 4096, .norm_epsilon = 1e-5});
+  ModelConfig model = llama_like(
+      config,
+      {.max_positions = 4096,
+       .original_max_positions = 4096,
+       .early_longrope_names = true,
+       .norm_epsilon = 1e-5});
   if (config.has("sliding_window")) {
     set_windows(config, model.decoder, config.size("sliding_window"), every_layer);
   }
@@ -247,6 +257,12 @@ ModelConfig read_phi3(const ConfigReader& config) {
   return model;
 }
 
+void refuse_bidirectional_attention(const ConfigReader& config) {
+  if (config.flag_or("use_bidirectional_attention", false)) {
+    config.refuse("use_bidirectional_attention", "is not supported: limn explains causal models");
+  }
+}
+
 // Gemma scales its embeddings by sqrt(hidden), in the dtype of the weights, and its norms by 1 +
 // weight.
 void set_gemma_norms(ModelConfig& model) {
@@ -255,12 +271,19 @@ void set_gemma_norms(ModelConfig& model) {
 }
 
 constexpr LlamaDefaults kGemmaDefaults{
-    .head_dim = 256, .max_positions = 8192, .activation = "gelu_pytorch_tanh", .tied_head = true};
+    .num_kv_heads = 16,
+    .head_dim = 256,
+    .max_positions = 8192,
+    .activation = "gelu_pytorch_tanh",
+    .tied_head = true};
 
 ModelConfig read_gemma(const ConfigReader& config) {
   ModelConfig model = llama_like(config, kGemmaDefaults);
-  // What older files call "gelu" was always the tanh form.
-  model.decoder.activation = Activation::GeluTanh;
+  refuse_bidirectional_attention(config);
+  // What published files call "gelu" is the tanh form that the model was trained with.
+  const std::string_view key = config.spelling({"hidden_activation", "hidden_act"});
+  const Activation named = read_activation(config, key, "gelu_pytorch_tanh");
+  model.decoder.activation = named == Activation::Gelu ? Activation::GeluTanh : named;
   model.decoder.qkv_bias = config.flag_or("attention_bias", false);
   model.decoder.attention_out_bias = model.decoder.qkv_bias;
   set_gemma_norms(model);
@@ -272,6 +295,7 @@ ModelConfig gemma_with_sandwich_norms(const ConfigReader& config, LlamaDefaults 
   absent.num_kv_heads = 4;
   ModelConfig model = llama_like(config, absent);
   DecoderConfig& decoder = model.decoder;
+  refuse_bidirectional_attention(config);
   set_gemma_norms(model);
   decoder.activation = read_activation(config, "hidden_activation", "gelu_pytorch_tanh");
   decoder.qkv_bias = config.flag_or("attention_bias", false);
@@ -318,11 +342,14 @@ ModelConfig read_gemma3(const ConfigReader& config) {
   local.theta = config.positive_or("rope_local_base_freq", 10000);
   local.rotated = decoder.head_dim;
   if (const auto parameters = config.object("rope_parameters")) {
+    RopeDefaults of_layer{
+        .head_dim = decoder.head_dim, .max_positions = decoder.max_positions, .theta = 1e6};
     if (const auto full = parameters->object("full_attention")) {
-      decoder.ropes[0] = read_rope_of(config, *full, decoder.head_dim, decoder.max_positions, 1e6);
+      decoder.ropes[0] = read_rope_of(config, *full, of_layer);
     }
+    of_layer.theta = 10000;
     if (const auto sliding = parameters->object("sliding_attention")) {
-      local = read_rope_of(config, *sliding, decoder.head_dim, decoder.max_positions, 10000);
+      local = read_rope_of(config, *sliding, of_layer);
     }
   }
   decoder.ropes.push_back(local);
@@ -391,7 +418,9 @@ ModelConfig read_starcoder2(const ConfigReader& config) {
 ModelConfig read_stablelm(const ConfigReader& config) {
   ModelConfig model = llama_like(
       config,
-      {.max_positions = 4096,
+      {.num_kv_heads = 32,
+       .has_head_dim_key = false,
+       .max_positions = 4096,
        .rotated = 0.25,
        .norm_epsilon = 1e-5,
        .norm_epsilon_key = "layer_norm_eps"});

@@ -28,10 +28,11 @@ double yarn_attention_factor(const ConfigReader& scaling, double factor) {
   return yarn_magnitude(factor, 1);
 }
 
-RopeScaling rope_scaling_of(const ConfigReader& scaling) {
+RopeScaling rope_scaling_of(const ConfigReader& scaling, const RopeDefaults& absent) {
   const char* const key = scaling.has("rope_type") ? "rope_type" : "type";
   const std::string type = scaling.text_or(key, "default");
   if (type == "default") return RopeScaling::None;
+  if (absent.early_longrope_names && (type == "su" || type == "yarn")) return RopeScaling::LongRope;
   if (type == "linear") return RopeScaling::Linear;
   if (type == "llama3") return RopeScaling::Llama3;
   if (type == "yarn") return RopeScaling::Yarn;
@@ -70,15 +71,20 @@ void read_longrope(const ConfigReader& scaling, std::int64_t max_positions, Rope
 void read_rope_scaling(
     const ConfigReader& config,
     const ConfigReader& scaling,
-    std::int64_t max_positions,
+    const RopeDefaults& absent,
     RopeConfig& rope) {
-  rope.scaling = rope_scaling_of(scaling);
+  rope.scaling = rope_scaling_of(scaling, absent);
   if (rope.scaling == RopeScaling::None) return;
-  // A top-level key takes precedence over the dictionary's.
-  rope.original_max_positions = static_cast<double>(config.size_or(
-      "original_max_position_embeddings",
-      scaling.size_or("original_max_position_embeddings", max_positions)));
-  if (rope.scaling == RopeScaling::LongRope) return read_longrope(scaling, max_positions, rope);
+  // A top-level key (and so a family's default for it) takes precedence over the dictionary's.
+  const std::string_view key = "original_max_position_embeddings";
+  const std::int64_t otherwise = absent.original_max_positions > 0
+                                     ? absent.original_max_positions
+                                     : scaling.size_or(key, absent.max_positions);
+  rope.original_max_positions = static_cast<double>(config.size_or(key, otherwise));
+  if (rope.scaling == RopeScaling::LongRope) {
+    read_longrope(scaling, absent.max_positions, rope);
+    return;
+  }
   rope.factor = scaling.positive("factor");
   if (rope.scaling == RopeScaling::Llama3) {
     rope.low_freq_factor = scaling.positive("low_freq_factor");
@@ -125,15 +131,11 @@ Activation read_activation(
 }
 
 RopeConfig read_rope_of(
-    const ConfigReader& config,
-    const ConfigReader& parameters,
-    std::int64_t head_dim,
-    std::int64_t max_positions,
-    double theta) {
+    const ConfigReader& config, const ConfigReader& parameters, const RopeDefaults& absent) {
   RopeConfig rope;
-  rope.theta = parameters.positive_or("rope_theta", theta);
-  rope.rotated = head_dim;
-  read_rope_scaling(config, parameters, max_positions, rope);
+  rope.theta = parameters.positive_or("rope_theta", absent.theta);
+  rope.rotated = absent.head_dim;
+  read_rope_scaling(config, parameters, absent, rope);
   return rope;
 }
 
@@ -154,7 +156,7 @@ RopeConfig read_rope(const ConfigReader& config, const RopeDefaults& absent) {
   if (rope.rotated < 2 || rope.rotated % 2 != 0 || rope.rotated > absent.head_dim) {
     config.refuse("head_dim", "must be even, for rotary positions pair dimensions");
   }
-  if (parameters) read_rope_scaling(config, *parameters, absent.max_positions, rope);
+  if (parameters) read_rope_scaling(config, *parameters, absent, rope);
   return rope;
 }
 
