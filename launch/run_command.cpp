@@ -67,8 +67,9 @@ class Run {
       if (coordinates()) log_result("nothing left to do");
       return ExitCode::Done;
     }
-    const DecoderWeights weights =
-        agree(world_, [&] { return load_decoder_weights(checkpoint, model, mesh.tensor_ranks()); });
+    const DecoderWeights weights = agree(world_, [&] {
+      return load_decoder_weights(checkpoint, model, mesh.tensor_ranks(), at::kFloat);
+    });
     if (coordinates()) log_start(mesh, model);
 
     SweepEngine engine(model.decoder, weights, job_.explain.suppression);
@@ -128,7 +129,7 @@ class Run {
         "{}: {} with {} layers; groups x tensor ranks: {} x {}, threads a rank: {}",
         job_.model.path.string(),
         model.model_type,
-        model.decoder.num_layers,
+        model.decoder.num_layers(),
         mesh.num_groups(),
         mesh.tensor_parallel(),
         at::get_num_threads());

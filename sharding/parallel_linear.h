@@ -1,5 +1,6 @@
 // Linear layers whose weights are spread over the tensor ranks of a group
-// (Megatron-LM, Shoeybi et al. 2019, section 3).
+// (Megatron-LM, Shoeybi et al. 2019, section 3). Activations are float32; a product is computed in
+// the dtype of its weight.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,11 +9,14 @@
 
 namespace limn {
 
+// x W^T in the weight's dtype. float32 [rows, in] -> float32 [rows, out]
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight);
+
 // y_shard = x W_shard^T + b_shard: every rank computes its own outputs from all inputs. No
 // communication.
 struct ColumnParallelLinear {
   at::Tensor weight;  // [out/t, in]
-  at::Tensor bias;    // [out/t]; undefined: none
+  at::Tensor bias;    // [out/t], float32; undefined: none
 
   // [rows, in] -> [rows, out/t]
   at::Tensor operator()(const at::Tensor& x) const;
@@ -22,7 +26,7 @@ struct ColumnParallelLinear {
 // inputs. Borrows: the communicator.
 struct RowParallelLinear {
   at::Tensor weight;  // [out, in/t]
-  at::Tensor bias;    // [out], whole on every rank; undefined: none
+  at::Tensor bias;    // [out], float32, whole on every rank; undefined: none
   Communicator* tensor_ranks = nullptr;
 
   // [rows, in/t] -> [rows, out], bitwise the same on every rank. Collective. Waits.

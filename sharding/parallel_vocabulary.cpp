@@ -6,6 +6,8 @@
 
 #include <ATen/ATen.h>
 
+#include "sharding/parallel_linear.h"
+
 namespace limn {
 
 namespace {
@@ -24,9 +26,18 @@ LocalIds local_ids(const at::Tensor& ids, const Slice& vocabulary) {
   return {held, (ids - vocabulary.begin).masked_fill_(held.logical_not(), 0)};
 }
 
+// [targets, hidden] -> [targets, vocab/t]
+at::Tensor logits_of(const VocabularyParallelLogProb& head, const at::Tensor& x) {
+  at::Tensor logits_shard = product(x, head.weight);
+  if (head.bias.defined()) logits_shard.add_(head.bias);
+  if (head.scale != 1) logits_shard.mul_(head.scale);
+  if (head.softcap != 0) logits_shard.div_(head.softcap).tanh_().mul_(head.softcap);
+  return logits_shard;
+}
+
 at::Tensor log_prob(
     const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) {
-  const at::Tensor logits_shard = at::linear(x, head.weight);  // [targets, vocab/t]
+  const at::Tensor logits_shard = logits_of(head, x);  // [targets, vocab/t]
 
   at::Tensor largest = logits_shard.amax(1);  // [targets]
   head.tensor_ranks->all_reduce(largest, ReduceOp::Max);
@@ -47,7 +58,7 @@ at::Tensor log_prob(
 
 at::Tensor VocabularyParallelEmbedding::operator()(const at::Tensor& token_ids) const {
   const LocalIds local = local_ids(token_ids, vocabulary);
-  at::Tensor x = weight.index_select(0, local.row);  // [rows, hidden]
+  at::Tensor x = weight.index_select(0, local.row).to(at::kFloat);  // [rows, hidden]
   x.mul_(local.held.unsqueeze(1));
   // One rank's row and zeros: the sum is exact.
   tensor_ranks->all_reduce(x, ReduceOp::Sum);

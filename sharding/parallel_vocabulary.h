@@ -14,14 +14,18 @@ struct VocabularyParallelEmbedding {
   Slice vocabulary;   // the ids of its rows
   Communicator* tensor_ranks = nullptr;
 
-  // [rows] int64 -> [rows, hidden], exactly the rows of the whole table. Collective. Waits.
+  // [rows] int64 -> [rows, hidden] float32, exactly the rows of the whole table. Collective. Waits.
   at::Tensor operator()(const at::Tensor& token_ids) const;
 };
 
-// log softmax(x W^T)[row, target of the row], W spread by rows. Borrows: the communicator.
+// log softmax(softcap(scale (x W^T + b)))[row, target of the row], W spread by rows; softcap(s) = c
+// tanh(s / c). Borrows: the communicator.
 struct VocabularyParallelLogProb {
   at::Tensor weight;  // [vocab/t, hidden]
+  at::Tensor bias;    // [vocab/t], float32; undefined: none
   Slice vocabulary;   // the ids of its rows
+  double scale = 1;
+  double softcap = 0;  // c; 0: none
   Communicator* tensor_ranks = nullptr;
 
   // [targets, hidden] and [targets] int64 -> [targets] float64. Logits are made for a bounded

@@ -48,6 +48,9 @@ HeadShard shard_heads(std::int64_t heads, std::int64_t kv_heads, int ranks, int 
     const std::int64_t first = shard.query_heads.begin / queries_per_kv;
     shard.kv_heads = {first, none ? first : (shard.query_heads.end - 1) / queries_per_kv + 1};
   }
+  // A head whose first query head is held by a lower rank is held there, too.
+  const std::int64_t first_whole = (shard.query_heads.begin + queries_per_kv - 1) / queries_per_kv;
+  shard.first_held_kv_heads = {std::min(first_whole, shard.kv_heads.end), shard.kv_heads.end};
   shard.runs = head_runs(shard.query_heads, queries_per_kv);
   return shard;
 }

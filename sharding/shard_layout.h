@@ -39,6 +39,8 @@ struct HeadShard {
   Slice query_heads;
   Slice kv_heads;
   std::vector<HeadRun> runs;  // all query heads of the rank, in order
+  // Of kv_heads those that no lower rank holds, too: over all ranks each key/value head once.
+  Slice first_held_kv_heads;
 };
 
 // Spreads whole key/value groups as evenly as possible; where there are more ranks than key/value

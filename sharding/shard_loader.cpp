@@ -48,37 +48,36 @@ at::Tensor borrow(const StoredTensor& stored) {
   return aligned;
 }
 
-at::Tensor sliced(const at::Tensor& whole, Placement placement, const Slice& slice) {
-  switch (placement) {
-    case Placement::Whole:
-      return whole;
-    case Placement::Column:
-      return whole.narrow(0, slice.begin, slice.size());
-    case Placement::Row:
-      return whole.narrow(1, slice.begin, slice.size());
-  }
-  throw InternalError("a placement without a slice");
+std::vector<std::int64_t> stored_shape(const ShardRequest& request) {
+  std::vector<std::int64_t> shape = request.shape;
+  if (request.orientation == Orientation::InOut) std::ranges::reverse(shape);
+  return shape;
 }
 
 }  // namespace
 
-at::Tensor ShardLoader::load(const ShardRequest& request) {
+at::Tensor ShardLoader::load(const ShardRequest& request, at::ScalarType dtype) {
   const StoredTensor* const stored = checkpoint_.find(request.name);
   if (stored == nullptr) {
     complaints_.push_back(fmt::format("{} is missing", request.name));
     return {};
   }
-  if (stored->shape != request.shape) {
+  const std::vector<std::int64_t> expected = stored_shape(request);
+  if (stored->shape != expected) {
     complaints_.push_back(fmt::format(
         "{} is [{}], expected [{}]",
         request.name,
         fmt::join(stored->shape, ", "),
-        fmt::join(request.shape, ", ")));
+        fmt::join(expected, ", ")));
     return {};
   }
-  const at::Tensor slice = sliced(borrow(*stored), request.placement, request.slice);
+  at::Tensor tensor = borrow(*stored);
+  if (request.orientation == Orientation::InOut) tensor = tensor.t();
+  if (request.dimension) {
+    tensor = tensor.narrow(*request.dimension, request.slice.begin, request.slice.size());
+  }
   // A copy even where nothing is converted: the weights must not depend on the mapped file.
-  return slice.to(dtype_, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  return tensor.to(dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
 }
 
 void ShardLoader::throw_if_incomplete() const {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,33 +13,28 @@
 
 namespace limn {
 
-// How a tensor is spread over the tensor ranks.
-enum class Placement {
-  Whole,   // every rank has all of it
-  Column,  // a slice of dimension 0, the output of a linear layer
-  Row,     // a slice of dimension 1, the input of a linear layer
-};
+// How a matrix is stored: y = x W^T for [out, in], y = x W for [in, out].
+enum class Orientation { OutIn, InOut };
 
 // A tensor of the checkpoint and the part of it that this rank holds.
 struct ShardRequest {
   std::string name;
-  std::vector<std::int64_t> shape;  // of the whole tensor, as the config wants it
-  Placement placement = Placement::Whole;
-  Slice slice;  // of the spread dimension
+  std::vector<std::int64_t> shape;        // of the whole tensor, as the config wants it
+  std::optional<std::int64_t> dimension;  // that is spread over the ranks; none: all have all of it
+  Slice slice;                            // of that dimension
+  Orientation orientation = Orientation::OutIn;  // InOut: stored with its two dimensions exchanged
 };
 
 // Collects what is missing or misshapen over all requests, so that one error names everything.
 // Borrows: the checkpoint. Threads: one thread at a time.
 class ShardLoader {
  public:
-  // Tensors are made in `dtype`, whatever the checkpoint stores.
-  ShardLoader(const Checkpoint& checkpoint, at::ScalarType dtype)
-      : checkpoint_(checkpoint),
-        dtype_(dtype) {}
+  explicit ShardLoader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
 
-  // The requested slice, contiguous, in memory of its own. An empty tensor, and an entry in the
-  // report, when the checkpoint has no such tensor or one of another shape.
-  at::Tensor load(const ShardRequest& request);
+  // The requested slice as `dtype`, whatever is stored, contiguous, in memory of its own. An
+  // undefined tensor, and an entry in the report, when the checkpoint has no such tensor or one of
+  // another shape.
+  at::Tensor load(const ShardRequest& request, at::ScalarType dtype);
 
   bool has(const std::string& name) const { return checkpoint_.find(name) != nullptr; }
 
@@ -49,7 +44,6 @@ class ShardLoader {
 
  private:
   const Checkpoint& checkpoint_;
-  at::ScalarType dtype_;
   std::vector<std::string> complaints_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -55,6 +56,10 @@ std::vector<FloatTensor> example_tensors() {
   return tensors;
 }
 
+const Mlp& mlp_of(const LayerWeights& layer) {
+  return std::get<Mlp>(layer.mlp);
+}
+
 class DecoderWeightsTest : public testing::Test {
  protected:
   FloatTensor& tensor(const std::string& name) {
@@ -76,7 +81,7 @@ class DecoderWeightsTest : public testing::Test {
     write_bytes(folder_ / "model.safetensors", safetensors(tensors_, alignment));
     ModelConfig model = load_model_config(folder_.path());
     model.decoder.tied_head = tied_head;
-    return load_decoder_weights(Checkpoint(folder_.path()), model, alone_);
+    return load_decoder_weights(Checkpoint(folder_.path()), model, alone_, at::kFloat);
   }
 
   std::string refusal() {
@@ -93,7 +98,7 @@ class DecoderWeightsTest : public testing::Test {
 TEST_F(DecoderWeightsTest, PutsEveryTensorInItsPlace) {
   const DecoderWeights weights = load();
   EXPECT_TRUE(at::equal(weights.embedding.weight, stored("model.embed_tokens.weight")));
-  EXPECT_TRUE(at::equal(weights.final_norm, stored("model.norm.weight")));
+  EXPECT_TRUE(at::equal(weights.final_norm->weight, stored("model.norm.weight")));
   EXPECT_TRUE(at::equal(weights.head.weight, stored("lm_head.weight")));
   ASSERT_EQ(weights.layers.size(), 2U);
   for (const int layer : {0, 1}) {
@@ -101,20 +106,20 @@ TEST_F(DecoderWeightsTest, PutsEveryTensorInItsPlace) {
       return stored(fmt::format("model.layers.{}.{}.weight", layer, name));
     };
     const LayerWeights& got = weights.layers[static_cast<std::size_t>(layer)];
-    EXPECT_TRUE(at::equal(got.attention_norm, of_layer("input_layernorm")));
+    EXPECT_TRUE(at::equal(got.attention_in_norm->weight, of_layer("input_layernorm")));
     EXPECT_TRUE(at::equal(
-        got.query_key_value.weight,
+        got.attention.query_key_value.weight,
         at::cat(
             {of_layer("self_attn.q_proj"),
              of_layer("self_attn.k_proj"),
              of_layer("self_attn.v_proj")})));
-    EXPECT_TRUE(at::equal(got.attention_out.weight, of_layer("self_attn.o_proj")));
-    EXPECT_TRUE(at::equal(got.mlp_norm, of_layer("post_attention_layernorm")));
+    EXPECT_TRUE(at::equal(got.attention.out.weight, of_layer("self_attn.o_proj")));
+    EXPECT_TRUE(at::equal(got.mlp_in_norm->weight, of_layer("post_attention_layernorm")));
     EXPECT_TRUE(at::equal(
-        got.gate_up.weight, at::cat({of_layer("mlp.gate_proj"), of_layer("mlp.up_proj")})));
-    EXPECT_TRUE(at::equal(got.down.weight, of_layer("mlp.down_proj")));
-    EXPECT_FALSE(got.query_key_value.bias.defined());
-    EXPECT_FALSE(got.down.bias.defined());
+        mlp_of(got).up.weight, at::cat({of_layer("mlp.gate_proj"), of_layer("mlp.up_proj")})));
+    EXPECT_TRUE(at::equal(mlp_of(got).down.weight, of_layer("mlp.down_proj")));
+    EXPECT_FALSE(got.attention.query_key_value.bias.defined());
+    EXPECT_FALSE(mlp_of(got).down.bias.defined());
   }
 }
 
@@ -122,15 +127,15 @@ TEST_F(DecoderWeightsTest, OutliveTheCheckpoint) {
   const DecoderWeights weights = load();
   // Whoever still looked into the mapped file would see this, or die.
   write_bytes(folder_ / "model.safetensors", "");
-  EXPECT_TRUE(at::equal(weights.final_norm, stored("model.norm.weight")));
+  EXPECT_TRUE(at::equal(weights.final_norm->weight, stored("model.norm.weight")));
 }
 
 TEST_F(DecoderWeightsTest, ReadsDataThatIsNotAligned) {
   for (const std::size_t alignment : {1, 2, 3, 4, 7}) {
     const DecoderWeights weights = load(/*tied_head=*/false, alignment);
     EXPECT_TRUE(at::equal(weights.embedding.weight, stored("model.embed_tokens.weight")));
-    EXPECT_TRUE(
-        at::equal(weights.layers[1].down.weight, stored("model.layers.1.mlp.down_proj.weight")));
+    EXPECT_TRUE(at::equal(
+        mlp_of(weights.layers[1]).down.weight, stored("model.layers.1.mlp.down_proj.weight")));
   }
 }
 

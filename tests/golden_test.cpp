@@ -54,7 +54,7 @@ double largest_difference(const nlohmann::json& expected, const float* got) {
   return largest;
 }
 
-class GoldenTest : public testing::TestWithParam<const char*> {
+class GoldenTest : public testing::TestWithParam<std::string> {
  protected:
   std::filesystem::path folder() const {
     return std::filesystem::path(LIMN_TEST_DATA) / "golden" / GetParam();
@@ -70,7 +70,7 @@ TEST_P(GoldenTest, GivesTheAnswersOfTransformersInEveryCase) {
   const ModelConfig model = load_model_config(folder());
   if (ranks->size() > model.decoder.num_heads) GTEST_SKIP() << "more ranks than heads";
   const Checkpoint checkpoint(folder());
-  const DecoderWeights weights = load_decoder_weights(checkpoint, model, *ranks);
+  const DecoderWeights weights = load_decoder_weights(checkpoint, model, *ranks, at::kFloat);
   const Batch batch{0, {piece_of(golden)}};
   const std::size_t num_targets = golden["target_ids"].size();
 
@@ -96,18 +96,24 @@ TEST_P(GoldenTest, GivesTheAnswersOfTransformersInEveryCase) {
   RecordProperty("largest_error", std::to_string(worst));
 }
 
+namespace {
+
+// Every folder of tests/data/golden.
+std::vector<std::string> golden_folders() {
+  std::vector<std::string> names;
+  const std::filesystem::path golden = std::filesystem::path(LIMN_TEST_DATA) / "golden";
+  for (const auto& entry : std::filesystem::directory_iterator(golden)) {
+    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+}  // namespace
+
 INSTANTIATE_TEST_SUITE_P(
-    Llama,
-    GoldenTest,
-    testing::Values(
-        "llama",
-        "llama_llama3",
-        "llama_linear",
-        "llama_yarn",
-        "llama_5_1_bias",
-        "llama_6_3_tied",
-        "llama_8_1_bf16",
-        "llama_5_5"),
-    [](const auto& parameter) { return std::string(parameter.param); });
+    Families, GoldenTest, testing::ValuesIn(golden_folders()), [](const auto& parameter) {
+      return parameter.param;
+    });
 
 }  // namespace limn::test

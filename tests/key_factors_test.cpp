@@ -143,7 +143,8 @@ TEST_P(GoldenFactorsTest, AreThoseOfTheRealEmbeddings) {
   const nlohmann::json golden = read_json(folder / "golden.json");
   const Checkpoint checkpoint(folder);
   LocalCommunicator alone;
-  const DecoderWeights weights = load_decoder_weights(checkpoint, load_model_config(folder), alone);
+  const DecoderWeights weights =
+      load_decoder_weights(checkpoint, load_model_config(folder), alone, at::kFloat);
   auto tokens = golden["input_ids"].get<std::vector<std::int64_t>>();
   tokens.resize(golden["sequence_length"]);
   const at::Tensor similarity =

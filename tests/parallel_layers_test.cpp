@@ -67,7 +67,8 @@ TEST_F(ParallelLayersTest, LogProbEqualsTheWholeLogSoftmax) {
   const at::Tensor table = random({53, 16}, 8);
   const at::Tensor ids = at::arange(targets, at::kLong).remainder(53);
   const Slice slice = even_slice(53, ranks->size(), ranks->rank());
-  const VocabularyParallelLogProb head{rows(table, slice), slice, ranks.get()};
+  const VocabularyParallelLogProb head{
+      .weight = rows(table, slice), .vocabulary = slice, .tensor_ranks = ranks.get()};
 
   const at::Tensor expected =
       at::log_softmax(at::linear(x, table), 1).gather(1, ids.unsqueeze(1)).squeeze(1);

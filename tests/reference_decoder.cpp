@@ -65,9 +65,9 @@ at::Tensor attention(
     return at::matmul(x, weight.t()).view({rows, -1, config.head_dim});
   };
   const std::int64_t shared = config.num_heads / config.num_kv_heads;
-  const at::Tensor q = rotate(heads(layer.query), config.rope.theta).transpose(0, 1);
+  const at::Tensor q = rotate(heads(layer.query), config.ropes[0].theta).transpose(0, 1);
   const at::Tensor k =
-      rotate(heads(layer.key), config.rope.theta).transpose(0, 1).repeat_interleave(shared, 0);
+      rotate(heads(layer.key), config.ropes[0].theta).transpose(0, 1).repeat_interleave(shared, 0);
   const at::Tensor v = heads(layer.value).transpose(0, 1).repeat_interleave(shared, 0);
 
   const at::Tensor s =
@@ -97,7 +97,7 @@ ReferenceWeights random_weights(const DecoderConfig& config, unsigned seed) {
 
   ReferenceWeights weights;
   weights.embedding = at::randn({config.vocab_size, config.hidden}, generator).to(at::kDouble);
-  for (std::int64_t i = 0; i < config.num_layers; ++i) {
+  for (std::int64_t i = 0; i < config.num_layers(); ++i) {
     weights.layers.push_back(
         {.attention_norm = gain(),
          .query = matrix(query_width, config.hidden),

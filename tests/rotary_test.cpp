@@ -20,6 +20,12 @@ auto are(const std::vector<double>& expected) {
   return ElementsAreArray(matchers);
 }
 
+// In sequences that end with the rows' own positions.
+at::Tensor rotated(
+    const RotaryEmbedding& rotary, const at::Tensor& x, const at::Tensor& positions) {
+  return rotary.rotate(x, positions, positions + 1);
+}
+
 }  // namespace
 
 // The numbers below were computed in Python by the formulas of the papers, independently of limn:
@@ -27,7 +33,7 @@ auto are(const std::vector<double>& expected) {
 
 TEST(RotaryTest, TurnsEachPairAtItsFrequency) {
   EXPECT_THAT(
-      rotary_frequencies({.theta = 10000}, 12),
+      rotary_frequencies({.theta = 10000, .rotated = 12}, 1),
       are(
           {1.0,
            0.2154434690031884,
@@ -39,7 +45,8 @@ TEST(RotaryTest, TurnsEachPairAtItsFrequency) {
 
 TEST(RotaryTest, DividesEveryFrequencyWhenScaledLinearly) {
   EXPECT_THAT(
-      rotary_frequencies({.theta = 10000, .scaling = RopeScaling::Linear, .factor = 4}, 12),
+      rotary_frequencies(
+          {.theta = 10000, .rotated = 12, .scaling = RopeScaling::Linear, .factor = 4}, 1),
       are(
           {0.25,
            0.0538608672507971,
@@ -53,13 +60,14 @@ TEST(RotaryTest, StretchesLongWavelengthsAsLlama3Does) {
   // Llama 3.1's own options, with a head of 16: the first four are kept, the last three stretched.
   const RopeConfig rope{
       .theta = 500000,
+      .rotated = 16,
       .scaling = RopeScaling::Llama3,
       .factor = 8,
       .original_max_positions = 8192,
       .low_freq_factor = 1,
       .high_freq_factor = 4};
   EXPECT_THAT(
-      rotary_frequencies(rope, 16),
+      rotary_frequencies(rope, 1),
       are(
           {1.0,
            0.19392274474868576,
@@ -73,9 +81,13 @@ TEST(RotaryTest, StretchesLongWavelengthsAsLlama3Does) {
 
 TEST(RotaryTest, BlendsFrequenciesAsYarnDoes) {
   const RopeConfig rope{
-      .theta = 1000000, .scaling = RopeScaling::Yarn, .factor = 4, .original_max_positions = 32768};
+      .theta = 1000000,
+      .rotated = 16,
+      .scaling = RopeScaling::Yarn,
+      .factor = 4,
+      .original_max_positions = 32768};
   EXPECT_THAT(
-      rotary_frequencies(rope, 16),
+      rotary_frequencies(rope, 1),
       are(
           {1.0,
            0.1778279410038923,
@@ -88,10 +100,11 @@ TEST(RotaryTest, BlendsFrequenciesAsYarnDoes) {
 }
 
 TEST(RotaryTest, RoundsTheEndsOfYarnsRampIfAsked) {
-  RopeConfig rope{.scaling = RopeScaling::Yarn, .factor = 4, .original_max_positions = 64};
+  RopeConfig rope{
+      .rotated = 12, .scaling = RopeScaling::Yarn, .factor = 4, .original_max_positions = 64};
   // The lower end, below 0, is 0; the upper end is 1.51, or 2.
   EXPECT_THAT(
-      rotary_frequencies(rope, 12),
+      rotary_frequencies(rope, 1),
       are(
           {1.0,
            0.13465216812699274,
@@ -101,7 +114,7 @@ TEST(RotaryTest, RoundsTheEndsOfYarnsRampIfAsked) {
            0.00011603972084031943}));
   rope.truncate = false;
   EXPECT_THAT(
-      rotary_frequencies(rope, 12),
+      rotary_frequencies(rope, 1),
       are(
           {1.0,
            0.1085766801007012,
@@ -112,21 +125,22 @@ TEST(RotaryTest, RoundsTheEndsOfYarnsRampIfAsked) {
 }
 
 TEST(RotaryTest, HasARampEvenWhereYarnsEndsMeet) {
-  const RopeConfig rope{.scaling = RopeScaling::Yarn, .factor = 4, .original_max_positions = 4};
-  EXPECT_THAT(rotary_frequencies(rope, 8), are({1.0, 0.025, 0.0025, 0.00025}));
+  const RopeConfig rope{
+      .rotated = 8, .scaling = RopeScaling::Yarn, .factor = 4, .original_max_positions = 4};
+  EXPECT_THAT(rotary_frequencies(rope, 1), are({1.0, 0.025, 0.0025, 0.00025}));
 }
 
 TEST(RotaryTest, LeavesPositionZeroAsItIs) {
-  const RotaryEmbedding rotary({}, 6, 3);
+  const RotaryEmbedding rotary({.rotated = 6}, 3);
   const at::Tensor x = at::rand({2, 4, 6}, at::kFloat);
-  EXPECT_TRUE(at::equal(rotary.rotate(x, at::zeros({2}, at::kLong)), x));
+  EXPECT_TRUE(at::equal(rotated(rotary, x, at::zeros({2}, at::kLong)), x));
 }
 
 TEST(RotaryTest, RotatesDimensionIWithItsPartnerHalfAHeadOn) {
   // theta = 100 and a head of four: pairs (0, 2) and (1, 3) turn by 1 and by 1/10 a position.
-  const RotaryEmbedding rotary({.theta = 100}, 4, 8);
+  const RotaryEmbedding rotary({.theta = 100, .rotated = 4}, 8);
   const at::Tensor x = at::tensor({1.0F, 2.0F, 3.0F, 4.0F}).view({1, 1, 4});
-  const at::Tensor y = rotary.rotate(x, at::tensor({2}, at::kLong));
+  const at::Tensor y = rotated(rotary, x, at::tensor({2}, at::kLong));
   const std::vector<float> expected{
       static_cast<float>(1 * std::cos(2.0) - 3 * std::sin(2.0)),
       static_cast<float>(2 * std::cos(0.2) - 4 * std::sin(0.2)),
@@ -137,27 +151,28 @@ TEST(RotaryTest, RotatesDimensionIWithItsPartnerHalfAHeadOn) {
 }
 
 TEST(RotaryTest, GivesEveryRowItsOwnPosition) {
-  const RotaryEmbedding rotary({}, 8, 10);
+  const RotaryEmbedding rotary({.rotated = 8}, 10);
   const at::Tensor x = at::rand({3, 2, 8}, at::kFloat);
-  const at::Tensor together = rotary.rotate(x, at::tensor({7, 0, 3}, at::kLong));
+  const at::Tensor together = rotated(rotary, x, at::tensor({7, 0, 3}, at::kLong));
   for (const auto& [row, position] : {std::pair{0, 7}, {1, 0}, {2, 3}}) {
-    const at::Tensor alone = rotary.rotate(x.narrow(0, row, 1), at::full({1}, position, at::kLong));
+    const at::Tensor alone =
+        rotated(rotary, x.narrow(0, row, 1), at::full({1}, position, at::kLong));
     EXPECT_TRUE(at::equal(together.narrow(0, row, 1), alone)) << row;
   }
 }
 
 TEST(RotaryTest, ScalesByTheAttentionFactor) {
-  const RotaryEmbedding plain({}, 4, 5);
-  const RotaryEmbedding scaled({.attention_factor = 1.5}, 4, 5);
+  const RotaryEmbedding plain({.rotated = 4}, 5);
+  const RotaryEmbedding scaled({.rotated = 4, .attention_factor = 1.5}, 5);
   const at::Tensor x = at::rand({1, 1, 4}, at::kFloat);
   const at::Tensor position = at::tensor({4}, at::kLong);
-  EXPECT_TRUE(at::allclose(scaled.rotate(x, position), plain.rotate(x, position) * 1.5));
+  EXPECT_TRUE(at::allclose(rotated(scaled, x, position), rotated(plain, x, position) * 1.5));
 }
 
 TEST(RotaryTest, KeepsItsPrecisionAtLargePositions) {
-  const RotaryEmbedding rotary({}, 2, 100001);
+  const RotaryEmbedding rotary({.rotated = 2}, 100001);
   const at::Tensor x = at::tensor({1.0F, 0.0F}).view({1, 1, 2});
-  const at::Tensor y = rotary.rotate(x, at::tensor({100000}, at::kLong));
+  const at::Tensor y = rotated(rotary, x, at::tensor({100000}, at::kLong));
   EXPECT_NEAR(y.flatten()[0].item<float>(), std::cos(100000.0), 1e-6);
   EXPECT_NEAR(y.flatten()[1].item<float>(), std::sin(100000.0), 1e-6);
 }

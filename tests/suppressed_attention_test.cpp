@@ -20,7 +20,7 @@ at::Tensor example_logits() {
 
 at::Tensor suppressed(const KeyFactors& factors, SuppressionKind kind) {
   at::Tensor logits = example_logits();
-  suppress_logits(logits, factors, kind, /*first_row=*/1);
+  suppress_logits(logits, factors, kind, {.first_row = 1});
   return logits;
 }
 
@@ -94,7 +94,7 @@ TEST(SuppressedAttentionTest, PassesOverKeysBeyondTheBlock) {
 
 TEST(SuppressedAttentionTest, SuppressesEveryHeadAndBatchAlike) {
   at::Tensor logits = example_logits().repeat({3, 2, 1, 1});
-  suppress_logits(logits, {{1}, {0.5F}}, SuppressionKind::Shifted, 1);
+  suppress_logits(logits, {{1}, {0.5F}}, SuppressionKind::Shifted, {.first_row = 1});
   const at::Tensor one = suppressed({{1}, {0.5F}}, SuppressionKind::Shifted);
   EXPECT_TRUE(at::equal(logits, one.repeat({3, 2, 1, 1})));
 }

@@ -3,8 +3,10 @@
 #include "worker/sweep.h"
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 #include <string>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -36,35 +38,44 @@ DecoderWeights sharded(
 
   weights.embedding = {
       slice_rows(whole.embedding, vocabulary.begin, vocabulary.end), vocabulary, &ranks};
-  weights.head = {slice_rows(whole.head, vocabulary.begin, vocabulary.end), vocabulary, &ranks};
-  weights.final_norm = whole.final_norm.to(at::kFloat);
+  weights.head = {
+      .weight = slice_rows(whole.head, vocabulary.begin, vocabulary.end),
+      .vocabulary = vocabulary,
+      .tensor_ranks = &ranks};
+  const auto norm_of = [&](const at::Tensor& weight) {
+    return Norm{.epsilon = config.norm_epsilon, .weight = weight.to(at::kFloat)};
+  };
+  weights.final_norm = norm_of(whole.final_norm);
   for (const ReferenceLayer& layer : whole.layers) {
     LayerWeights& shard = weights.layers.emplace_back();
-    shard.attention_norm = layer.attention_norm.to(at::kFloat);
-    shard.query_key_value.weight = at::cat(
+    shard.attention_in_norm = norm_of(layer.attention_norm);
+    shard.attention.query_key_value.weight = at::cat(
         {slice_rows(layer.query, q.begin, q.end),
          slice_rows(layer.key, kv.begin, kv.end),
          slice_rows(layer.value, kv.begin, kv.end)});
-    shard.attention_out = {slice_columns(layer.out, q.begin, q.end), {}, &ranks};
-    shard.mlp_norm = layer.mlp_norm.to(at::kFloat);
-    shard.gate_up.weight = at::cat(
+    shard.attention.out = {slice_columns(layer.out, q.begin, q.end), {}, &ranks};
+    shard.mlp_in_norm = norm_of(layer.mlp_norm);
+    Mlp mlp{.kind = config.mlp, .activation = config.activation};
+    mlp.up.weight = at::cat(
         {slice_rows(layer.gate, inner.begin, inner.end),
          slice_rows(layer.up, inner.begin, inner.end)});
-    shard.down = {slice_columns(layer.down, inner.begin, inner.end), {}, &ranks};
+    mlp.down = {slice_columns(layer.down, inner.begin, inner.end), {}, &ranks};
+    shard.mlp = std::move(mlp);
   }
   return weights;
 }
 
-DecoderConfig config_with_heads(std::int64_t heads, std::int64_t kv_heads) {
+DecoderConfig config_with_heads(std::int64_t heads, std::int64_t kv_heads, std::size_t layers = 3) {
   DecoderConfig config;
   config.vocab_size = 61;
   config.hidden = 32;
   config.inner = 45;
-  config.num_layers = 3;
   config.num_heads = heads;
   config.num_kv_heads = kv_heads;
   config.head_dim = 6;
   config.max_positions = 256;
+  config.layers.assign(layers, {.attention_scale = 1 / std::sqrt(6.0)});
+  config.ropes = {{.rotated = 6}};
   return config;
 }
 
@@ -186,8 +197,7 @@ TEST_F(SweepTest, EqualsTheReferenceForHeadsThatDoNotDivide) {
 
 TEST_F(SweepTest, EqualsTheReferenceWithOneLayer) {
   // The only layer is the first, whose projections are shared, and the last, which is trimmed.
-  DecoderConfig config = config_with_heads(4, 2);
-  config.num_layers = 1;
+  const DecoderConfig config = config_with_heads(4, 2, /*layers=*/1);
   EXPECT_LT(largest_error(config, kSuppressions[0].suppression, random_batch(3)), 5e-5);
 }
 

@@ -1,5 +1,6 @@
 #include "worker/config_reader.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "storage/error.h"
@@ -9,6 +10,11 @@ namespace limn {
 const nlohmann::json* ConfigReader::find(std::string_view key) const {
   const auto found = object_.find(key);
   return found == object_.end() || found->is_null() ? nullptr : &*found;
+}
+
+bool ConfigReader::is_null(std::string_view key) const {
+  const auto found = object_.find(key);
+  return found != object_.end() && found->is_null();
 }
 
 void ConfigReader::refuse(std::string_view key, std::string_view complaint) const {
@@ -45,6 +51,12 @@ double ConfigReader::positive_or(std::string_view key, double absent) const {
   return value->get<double>();
 }
 
+std::int64_t ConfigReader::count_or(std::string_view key, std::int64_t absent) const {
+  const nlohmann::json* const value = find(key);
+  if (value != nullptr && value->is_number_integer() && value->get<std::int64_t>() == 0) return 0;
+  return size_or(key, absent);
+}
+
 bool ConfigReader::flag_or(std::string_view key, bool absent) const {
   const nlohmann::json* const value = find(key);
   if (value == nullptr) return absent;
@@ -57,6 +69,44 @@ std::string ConfigReader::text_or(std::string_view key, std::string_view absent)
   if (value == nullptr) return std::string(absent);
   if (!value->is_string()) refuse(key, "must be a string: " + value->dump());
   return value->get<std::string>();
+}
+
+namespace {
+
+template <typename Value>
+std::vector<Value> list_of(
+    const ConfigReader& config,
+    const nlohmann::json* list,
+    std::string_view key,
+    bool (nlohmann::json::*is_value)() const noexcept,
+    std::string_view what) {
+  if (list == nullptr) return {};
+  const auto is_right = [&](const nlohmann::json& value) { return (value.*is_value)(); };
+  if (!list->is_array() || !std::ranges::all_of(*list, is_right)) {
+    config.refuse(key, fmt::format("must be a list of {}", what));
+  }
+  return list->get<std::vector<Value>>();
+}
+
+}  // namespace
+
+std::vector<double> ConfigReader::numbers(std::string_view key) const {
+  return list_of<double>(*this, find(key), key, &nlohmann::json::is_number, "numbers");
+}
+
+std::vector<std::string> ConfigReader::texts(std::string_view key) const {
+  return list_of<std::string>(*this, find(key), key, &nlohmann::json::is_string, "strings");
+}
+
+std::vector<std::int64_t> ConfigReader::counts(std::string_view key) const {
+  return list_of<std::int64_t>(
+      *this, find(key), key, &nlohmann::json::is_number_integer, "whole numbers");
+}
+
+std::string_view ConfigReader::spelling(std::initializer_list<std::string_view> keys) const {
+  const auto* const found =
+      std::ranges::find_if(keys, [&](std::string_view key) { return has(key); });
+  return found == keys.end() ? *keys.begin() : *found;
 }
 
 std::optional<ConfigReader> ConfigReader::object(std::string_view key) const {

@@ -1,7 +1,10 @@
 #include "worker/decoder_weights.h"
 
+#include <algorithm>
+#include <array>
 #include <set>
 #include <string>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -12,74 +15,313 @@ namespace limn {
 
 namespace {
 
-// The slice of rows or columns that some heads take.
+// "h.3.ln_1" of "h.{}.", 3 and "ln_1".
+std::string numbered(std::string_view pattern, std::int64_t number) {
+  return fmt::format(fmt::runtime(pattern), number);
+}
+
+// The rows or columns that some heads take.
 Slice of_heads(const Slice& heads, std::int64_t head_dim) {
   return {heads.begin * head_dim, heads.end * head_dim};
+}
+
+Slice shifted(const Slice& slice, std::int64_t offset) {
+  return {slice.begin + offset, slice.end + offset};
+}
+
+// Undefined when a part could not be loaded; the loader has noted why.
+at::Tensor joined(const std::vector<at::Tensor>& parts) {
+  for (const at::Tensor& part : parts) {
+    if (!part.defined()) return {};
+  }
+  return parts.size() == 1 ? parts[0] : at::cat(parts);
+}
+
+// Buffers of older files that hold no weights: masks and rotary frequencies.
+bool is_derived(std::string_view name) {
+  constexpr std::array<std::string_view, 5> kDerived{
+      "rotary_emb.inv_freq",
+      "attn.bias",
+      "attn.masked_bias",
+      "attention.bias",
+      "attention.masked_bias"};
+  return std::ranges::any_of(
+      kDerived, [&](std::string_view suffix) { return name.ends_with(suffix); });
 }
 
 // Loads the tensors of one checkpoint by the family's names, and remembers which it asked for.
 class WeightReader {
  public:
-  WeightReader(const Checkpoint& checkpoint, const ModelConfig& model, Communicator& tensor_ranks)
+  WeightReader(
+      const Checkpoint& checkpoint,
+      const ModelConfig& model,
+      Communicator& tensor_ranks,
+      at::ScalarType dtype)
       : checkpoint_(checkpoint),
-        loader_(checkpoint, at::kFloat),
+        loader_(checkpoint),
         config_(model.decoder),
         names_(model.names),
         tensor_ranks_(tensor_ranks),
+        dtype_(dtype),
+        prefix_(prefix_in_file()),
         heads_(shard_heads(
             config_.num_heads, config_.num_kv_heads, tensor_ranks.size(), tensor_ranks.rank())),
-        inner_(even_slice(config_.inner, tensor_ranks.size(), tensor_ranks.rank())),
         vocabulary_(even_slice(config_.vocab_size, tensor_ranks.size(), tensor_ranks.rank())) {}
 
   DecoderWeights read() {
     DecoderWeights weights;
     weights.heads = heads_;
-    const at::Tensor embedding = vocabulary_shard(names_.embedding);
-    weights.embedding = {embedding, vocabulary_, &tensor_ranks_};
-    for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
-      weights.layers.push_back(read_layer(fmt::format(fmt::runtime(names_.layer_prefix), layer)));
+    read_embedding(weights);
+    for (std::int64_t layer = 0; layer < config_.num_layers(); ++layer) {
+      weights.layers.push_back(
+          read_layer(prefix_ + numbered(names_.layer, layer), config_.layers[layer].has_experts));
     }
-    weights.final_norm = norm(names_.final_norm);
-    // A stored head is used even where the config ties it: what transformers does, too.
-    const bool stored_head = loader_.has(fmt::format("{}.weight", names_.head));
-    const bool tied = config_.tied_head && !stored_head;
-    weights.head = {tied ? embedding : vocabulary_shard(names_.head), vocabulary_, &tensor_ranks_};
+    if (config_.final_norm) weights.final_norm = norm(prefix_, names_.final_norm);
+    read_head(weights);
     loader_.throw_if_incomplete();
     refuse_unread();
     return weights;
   }
 
  private:
-  LayerWeights read_layer(const std::string& prefix) {
-    const std::int64_t query_width = config_.num_heads * config_.head_dim;
-    const std::int64_t kv_width = config_.num_kv_heads * config_.head_dim;
-    const Slice queries = of_heads(heads_.query_heads, config_.head_dim);
-    const Slice keys = of_heads(heads_.kv_heads, config_.head_dim);
+  // Published files may leave the prefix of their class away.
+  std::string prefix_in_file() const {
+    const std::string bare = fmt::format("{}.weight", names_.embedding);
+    return checkpoint_.find(bare) != nullptr ? "" : std::string(names_.prefix);
+  }
 
+  std::int64_t embedding_width() const {
+    return config_.embedding_width > 0 ? config_.embedding_width : config_.hidden;
+  }
+
+  void read_embedding(DecoderWeights& weights) {
+    weights.embedding = {
+        vocabulary_shard(prefix_ + std::string(names_.embedding)), vocabulary_, &tensor_ranks_};
+    if (config_.position == PositionKind::Learned) {
+      weights.positions = whole(
+          prefix_ + std::string(names_.positions) + ".weight",
+          {config_.max_positions + config_.position_offset, config_.hidden},
+          dtype_);
+    }
+    if (embedding_width() != config_.hidden) {
+      weights.project_in = whole(
+          prefix_ + std::string(names_.project_in) + ".weight",
+          {config_.hidden, embedding_width()},
+          dtype_);
+      weights.project_out = whole(
+          prefix_ + std::string(names_.project_out) + ".weight",
+          {embedding_width(), config_.hidden},
+          dtype_);
+    }
+    if (config_.embedding_norm) weights.embedding_norm = norm(prefix_, names_.embedding_norm);
+  }
+
+  // A stored head is used even where the config ties it, and so is a bias of the head: what
+  // transformers does, too.
+  void read_head(DecoderWeights& weights) {
+    const std::string name(names_.head);
+    const bool tied = config_.tied_head && !loader_.has(name + ".weight");
+    weights.head.weight = tied ? weights.embedding.weight : vocabulary_shard(name);
+    if (loader_.has(name + ".bias")) {
+      weights.head.bias = load({name + ".bias", {config_.vocab_size}, 0, vocabulary_}, at::kFloat);
+    }
+    weights.head.vocabulary = vocabulary_;
+    weights.head.scale = config_.logit_scale;
+    weights.head.softcap = config_.logit_softcap;
+    weights.head.tensor_ranks = &tensor_ranks_;
+  }
+
+  LayerWeights read_layer(const std::string& prefix, bool has_experts) {
     LayerWeights layer;
-    layer.attention_norm = norm(prefix + std::string(names_.attention_norm));
-    layer.query_key_value = joined_columns(
-        prefix,
-        {{names_.query, query_width, queries},
-         {names_.key, kv_width, keys},
-         {names_.value, kv_width, keys}},
-        config_.attention_bias);
-    layer.attention_out = row_parallel(
-        prefix + std::string(names_.attention_out), query_width, queries, config_.attention_bias);
-    layer.mlp_norm = norm(prefix + std::string(names_.mlp_norm));
-    layer.gate_up = joined_columns(
-        prefix,
-        {{names_.gate, config_.inner, inner_}, {names_.up, config_.inner, inner_}},
-        config_.mlp_bias);
-    layer.down =
-        row_parallel(prefix + std::string(names_.down), config_.inner, inner_, config_.mlp_bias);
+    layer.attention_in_norm = optional_norm(prefix, names_.attention_in_norm);
+    layer.attention = read_attention(prefix);
+    layer.attention_out_norm = optional_norm(prefix, names_.attention_out_norm);
+    layer.mlp_in_norm = optional_norm(prefix, names_.mlp_in_norm);
+    if (has_experts) {
+      layer.mlp = read_experts(prefix);
+    } else {
+      layer.mlp = read_mlp(prefix);
+    }
+    layer.mlp_out_norm = optional_norm(prefix, names_.mlp_out_norm);
     return layer;
   }
 
-  // A linear layer of the checkpoint that becomes some rows of a joined one.
+  AttentionWeights read_attention(const std::string& prefix) {
+    const std::int64_t query_width = config_.num_heads * config_.head_dim;
+    const Slice queries = of_heads(heads_.query_heads, config_.head_dim);
+    AttentionWeights attention;
+    attention.query_key_value = read_qkv(prefix);
+    const Slice& held = heads_.query_heads;
+    const Slice& kv_held = heads_.kv_heads;
+    if (config_.head_norm != HeadNormKind::None) {
+      attention.query_norm =
+          head_norm(prefix, names_.query_norm, config_.num_heads, held, {0, held.size()});
+      attention.key_norm = head_norm(
+          prefix,
+          names_.key_norm,
+          config_.num_kv_heads,
+          kv_held,
+          shifted(heads_.first_held_kv_heads, -kv_held.begin));
+    }
+    if (config_.attention_sinks) {
+      attention.sinks =
+          load({prefix + std::string(names_.sinks), {config_.num_heads}, 0, held}, at::kFloat);
+    }
+    attention.out = row_parallel(
+        prefix + std::string(names_.attention_out),
+        query_width,
+        queries,
+        config_.attention_out_bias);
+    return attention;
+  }
+
+  // The projections to queries, keys and values as one product, however they are stored.
+  ColumnParallelLinear read_qkv(const std::string& prefix) {
+    const std::int64_t d = config_.head_dim;
+    const Slice queries = of_heads(heads_.query_heads, d);
+    const Slice keys = of_heads(heads_.kv_heads, d);
+    const std::int64_t query_width = config_.num_heads * d;
+    const std::int64_t kv_width = config_.num_kv_heads * d;
+    const std::int64_t width = query_width + 2 * kv_width;
+    switch (names_.qkv_layout) {
+      case QkvLayout::Separate:
+        return joined_columns(
+            prefix,
+            {{names_.query, query_width, queries},
+             {names_.key, kv_width, keys},
+             {names_.value, kv_width, keys}},
+            config_.qkv_bias);
+      case QkvLayout::Concatenated:
+        return joined_columns(
+            prefix,
+            {{names_.query, width, queries},
+             {names_.query, width, shifted(keys, query_width)},
+             {names_.query, width, shifted(keys, query_width + kv_width)}},
+            config_.qkv_bias);
+      case QkvLayout::Grouped: {
+        // Whole groups are contiguous; a rank that holds a part of one picks its heads.
+        const std::int64_t group_heads = config_.num_heads / config_.num_kv_heads + 2;
+        const Slice groups = of_heads(heads_.kv_heads, group_heads * d);
+        ColumnParallelLinear linear =
+            joined_columns(prefix, {{names_.query, width, groups}}, config_.qkv_bias);
+        const at::Tensor rows = rows_of_grouped_heads();
+        if (linear.weight.defined()) linear.weight = linear.weight.index_select(0, rows);
+        if (linear.bias.defined()) linear.bias = linear.bias.index_select(0, rows);
+        return linear;
+      }
+    }
+    throw InternalError("a layout of queries, keys and values without a reader");
+  }
+
+  // Within the rank's groups, the rows of its query heads, then of its key heads, then of its value
+  // heads.
+  at::Tensor rows_of_grouped_heads() const {
+    const std::int64_t queries_per_kv = config_.num_heads / config_.num_kv_heads;
+    std::vector<std::int64_t> heads;  // index among all heads of the held groups
+    const auto place = [&](std::int64_t kv_head, std::int64_t within) {
+      heads.push_back((kv_head - heads_.kv_heads.begin) * (queries_per_kv + 2) + within);
+    };
+    for (std::int64_t h = heads_.query_heads.begin; h < heads_.query_heads.end; ++h) {
+      place(h / queries_per_kv, h % queries_per_kv);
+    }
+    for (const std::int64_t within : {queries_per_kv, queries_per_kv + 1}) {
+      for (std::int64_t k = heads_.kv_heads.begin; k < heads_.kv_heads.end; ++k)
+        place(k, within);
+    }
+    const at::Tensor first = at::tensor(heads, at::kLong) * config_.head_dim;
+    return (first.unsqueeze(1) + at::arange(config_.head_dim, at::kLong)).flatten();
+  }
+
+  Mlp read_mlp(const std::string& prefix) {
+    const Slice inner = even_slice(config_.inner, tensor_ranks_.size(), tensor_ranks_.rank());
+    Mlp mlp;
+    mlp.kind = config_.mlp;
+    mlp.activation = config_.activation;
+    if (config_.mlp == MlpKind::Plain) {
+      mlp.up = joined_columns(prefix, {{names_.up, config_.inner, inner}}, config_.mlp_bias);
+    } else if (names_.gate.empty()) {
+      mlp.up = joined_columns(
+          prefix,
+          {{names_.up, 2 * config_.inner, inner},
+           {names_.up, 2 * config_.inner, shifted(inner, config_.inner)}},
+          config_.mlp_bias);
+    } else {
+      mlp.up = joined_columns(
+          prefix,
+          {{names_.gate, config_.inner, inner}, {names_.up, config_.inner, inner}},
+          config_.mlp_bias);
+    }
+    mlp.down =
+        row_parallel(prefix + std::string(names_.down), config_.inner, inner, config_.mlp_bias);
+    return mlp;
+  }
+
+  ExpertMlp read_experts(const std::string& prefix) {
+    const ExpertsConfig& experts = *config_.experts;
+    const Slice inner = even_slice(experts.inner, tensor_ranks_.size(), tensor_ranks_.rank());
+    const std::string router = prefix + std::string(names_.router);
+    ExpertMlp mlp;
+    mlp.config = experts;
+    mlp.activation = config_.activation;
+    mlp.router = whole(router + ".weight", {experts.num_experts, config_.hidden}, at::kFloat);
+    mlp.tensor_ranks = &tensor_ranks_;
+    if (names_.experts_layout == ExpertsLayout::Stacked) {
+      mlp.router_bias = whole(router + ".bias", {experts.num_experts}, at::kFloat);
+      mlp.experts = stacked_experts(prefix, inner);
+      return mlp;
+    }
+    for (std::int64_t e = 0; e < experts.num_experts; ++e) {
+      Expert expert;
+      const std::string gate = numbered(names_.expert_gate, e);
+      const std::string up = numbered(names_.expert_up, e);
+      expert.gate_up =
+          joined_columns(prefix, {{gate, experts.inner, inner}, {up, experts.inner, inner}}, false)
+              .weight;
+      expert.down =
+          row_parallel(prefix + numbered(names_.expert_down, e), experts.inner, inner, false)
+              .weight;
+      mlp.experts.push_back(std::move(expert));
+    }
+    return mlp;
+  }
+
+  // gpt_oss: [expert, in, out], gate and up in turn.
+  std::vector<Expert> stacked_experts(const std::string& prefix, const Slice& inner) {
+    const ExpertsConfig& config = *config_.experts;
+    const std::string gate_up_name = prefix + std::string(names_.expert_gate);
+    const std::string down_name = prefix + std::string(names_.expert_down);
+    const Slice both = of_heads(inner, 2);
+    const std::int64_t e = config.num_experts;
+    const at::Tensor gate_up =
+        load({gate_up_name, {e, config_.hidden, 2 * config.inner}, 2, both}, dtype_);
+    const at::Tensor gate_up_bias =
+        load({gate_up_name + "_bias", {e, 2 * config.inner}, 1, both}, at::kFloat);
+    const at::Tensor down = load({down_name, {e, config.inner, config_.hidden}, 1, inner}, dtype_);
+    const at::Tensor down_bias = whole(down_name + "_bias", {e, config_.hidden}, at::kFloat);
+
+    std::vector<Expert> experts;
+    if (!gate_up.defined() || !gate_up_bias.defined() || !down.defined() || !down_bias.defined()) {
+      return experts;
+    }
+    const auto gate_first = [](const at::Tensor& in_turn, std::int64_t dim) {
+      const at::Tensor pairs = in_turn.unflatten(dim, {-1, 2});
+      return at::cat({pairs.select(dim + 1, 0), pairs.select(dim + 1, 1)}, dim);
+    };
+    for (std::int64_t i = 0; i < e; ++i) {
+      Expert expert;
+      expert.gate_up = gate_first(gate_up[i], 1).t().contiguous();
+      expert.gate_up_bias = gate_first(gate_up_bias[i], 0).contiguous();
+      expert.down = down[i].t().contiguous();
+      if (tensor_ranks_.rank() == 0) expert.down_bias = down_bias[i];
+      experts.push_back(std::move(expert));
+    }
+    return experts;
+  }
+
+  // A linear layer of the checkpoint, or some rows of it, that become rows of a joined one.
   struct Columns {
     std::string_view name;
-    std::int64_t outputs;  // of all ranks
+    std::int64_t outputs;  // of the stored layer
     Slice slice;           // of them
   };
 
@@ -90,10 +332,11 @@ class WeightReader {
     std::vector<at::Tensor> biases;
     for (const Columns& part : parts) {
       const std::string name = prefix + std::string(part.name);
-      weights.push_back(
-          load({name + ".weight", {part.outputs, config_.hidden}, Placement::Column, part.slice}));
+      weights.push_back(load(
+          {name + ".weight", {part.outputs, config_.hidden}, 0, part.slice, orientation()},
+          dtype_));
       if (with_bias) {
-        biases.push_back(load({name + ".bias", {part.outputs}, Placement::Column, part.slice}));
+        biases.push_back(load({name + ".bias", {part.outputs}, 0, part.slice}, at::kFloat));
       }
     }
     return {joined(weights), with_bias ? joined(biases) : at::Tensor()};
@@ -102,35 +345,98 @@ class WeightReader {
   RowParallelLinear row_parallel(
       const std::string& name, std::int64_t inputs, const Slice& slice, bool with_bias) {
     RowParallelLinear linear;
-    linear.weight = load({name + ".weight", {config_.hidden, inputs}, Placement::Row, slice});
-    if (with_bias) linear.bias = load({name + ".bias", {config_.hidden}, Placement::Whole, {}});
+    linear.weight =
+        load({name + ".weight", {config_.hidden, inputs}, 1, slice, orientation()}, dtype_);
+    if (with_bias) linear.bias = whole(name + ".bias", {config_.hidden}, at::kFloat);
     linear.tensor_ranks = &tensor_ranks_;
     return linear;
   }
 
-  at::Tensor norm(std::string_view name) {
-    return load({fmt::format("{}.weight", name), {config_.hidden}, Placement::Whole, {}});
+  Orientation orientation() const {
+    return names_.transposed ? Orientation::InOut : Orientation::OutIn;
   }
 
-  at::Tensor vocabulary_shard(std::string_view name) {
-    return load(
-        {fmt::format("{}.weight", name),
-         {config_.vocab_size, config_.hidden},
-         Placement::Column,
-         vocabulary_});
+  std::optional<Norm> optional_norm(const std::string& prefix, std::string_view name) {
+    if (name.empty()) return std::nullopt;
+    return norm(prefix, name);
   }
 
-  at::Tensor load(const ShardRequest& request) {
-    read_.insert(request.name);
-    return loader_.load(request);
-  }
-
-  // Undefined when a part could not be loaded; the loader has noted why.
-  static at::Tensor joined(const std::vector<at::Tensor>& parts) {
-    for (const at::Tensor& part : parts) {
-      if (!part.defined()) return {};
+  Norm norm(const std::string& prefix, std::string_view name) {
+    Norm norm = empty_norm();
+    if (!config_.norm_weights) return norm;
+    norm.weight = gain(prefix + std::string(name) + ".weight", {config_.hidden}, std::nullopt, {});
+    if (config_.norm_biases) {
+      norm.bias = whole(prefix + std::string(name) + ".bias", {config_.hidden}, at::kFloat);
     }
-    return at::cat(parts);
+    return norm;
+  }
+
+  Norm empty_norm() const {
+    return {.subtracts_mean = config_.norm == NormKind::Layer, .epsilon = config_.norm_epsilon};
+  }
+
+  // A norm's weight; NormKind::RmsPlusOne stores it less 1.
+  at::Tensor gain(
+      const std::string& name,
+      std::vector<std::int64_t> shape,
+      std::optional<std::int64_t> dimension,
+      const Slice& slice) {
+    at::Tensor weight = load({name, std::move(shape), dimension, slice}, at::kFloat);
+    if (weight.defined() && config_.norm == NormKind::RmsPlusOne) weight.add_(1);
+    return weight;
+  }
+
+  // Of the heads in `held`; `counted` are those, from the rank's first on, that no other rank
+  // counts.
+  HeadNorm head_norm(
+      const std::string& prefix,
+      std::string_view name,
+      std::int64_t num_heads,
+      const Slice& held,
+      const Slice& counted) {
+    const std::int64_t d = config_.head_dim;
+    const std::string base = prefix + std::string(name);
+    if (config_.head_norm == HeadNormKind::AllHeads) {
+      at::Tensor weight = gain(base + ".weight", {num_heads * d}, 0, of_heads(held, d));
+      if (weight.defined()) weight = weight.view({held.size(), d});
+      return AllHeadsNorm{config_.norm_epsilon, weight, counted, num_heads * d, &tensor_ranks_};
+    }
+    Norm norm = empty_norm();
+    if (config_.head_norm == HeadNormKind::SharedWeight) {
+      norm.weight = gain(base + ".weight", {d}, std::nullopt, {});
+      if (config_.head_norm_biases) norm.bias = whole(base + ".bias", {d}, at::kFloat);
+    } else if (name.find("{}") == std::string_view::npos) {
+      norm.weight = gain(base + ".weight", {num_heads, d}, 0, held);
+    } else {
+      norm.weight = stacked_gains(base, num_heads, held);
+    }
+    return norm;
+  }
+
+  // [heads/t, head_dim] of a tensor for each head; those of other ranks are only looked at.
+  at::Tensor stacked_gains(const std::string& pattern, std::int64_t num_heads, const Slice& held) {
+    std::vector<at::Tensor> gains;
+    for (std::int64_t head = 0; head < num_heads; ++head) {
+      const at::Tensor weight =
+          gain(numbered(pattern, head) + ".weight", {config_.head_dim}, std::nullopt, {});
+      if (!weight.defined()) return {};
+      if (head >= held.begin && head < held.end) gains.push_back(weight);
+    }
+    return at::stack(gains);
+  }
+
+  at::Tensor vocabulary_shard(const std::string& name) {
+    return load(
+        {name + ".weight", {config_.vocab_size, embedding_width()}, 0, vocabulary_}, dtype_);
+  }
+
+  at::Tensor whole(const std::string& name, std::vector<std::int64_t> shape, at::ScalarType dtype) {
+    return load({name, std::move(shape), std::nullopt, {}}, dtype);
+  }
+
+  at::Tensor load(const ShardRequest& request, at::ScalarType dtype) {
+    read_.insert(request.name);
+    return loader_.load(request, dtype);
   }
 
   // A tensor that nobody asked for means that the model computes something limn does not.
@@ -138,8 +444,7 @@ class WeightReader {
     constexpr std::size_t kMostNamed = 10;
     std::vector<std::string> unread;
     for (const std::string& name : checkpoint_.names()) {
-      const bool derived = name.ends_with(".rotary_emb.inv_freq");  // a buffer of older files
-      if (!derived && !read_.contains(name)) unread.push_back(name);
+      if (!is_derived(name) && !read_.contains(name)) unread.push_back(name);
     }
     if (unread.empty()) return;
     const std::size_t count = unread.size();
@@ -158,8 +463,9 @@ class WeightReader {
   const DecoderConfig& config_;
   const TensorNames& names_;
   Communicator& tensor_ranks_;
+  at::ScalarType dtype_;
+  std::string prefix_;
   HeadShard heads_;
-  Slice inner_;
   Slice vocabulary_;
   std::set<std::string> read_;
 };
@@ -167,14 +473,17 @@ class WeightReader {
 }  // namespace
 
 DecoderWeights load_decoder_weights(
-    const Checkpoint& checkpoint, const ModelConfig& model, Communicator& tensor_ranks) {
+    const Checkpoint& checkpoint,
+    const ModelConfig& model,
+    Communicator& tensor_ranks,
+    at::ScalarType dtype) {
   if (tensor_ranks.size() > model.decoder.num_heads) {
     throw JobError(fmt::format(
         "parallel.tensor_parallel must be at most the model's number of attention heads, {}: {}",
         model.decoder.num_heads,
         tensor_ranks.size()));
   }
-  return WeightReader(checkpoint, model, tensor_ranks).read();
+  return WeightReader(checkpoint, model, tensor_ranks, dtype).read();
 }
 
 }  // namespace limn

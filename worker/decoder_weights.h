@@ -1,6 +1,8 @@
 // The weights of a decoder, as one tensor rank holds them.
 #pragma once
 
+#include <optional>
+#include <variant>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -10,32 +12,54 @@
 #include "sharding/parallel_vocabulary.h"
 #include "sharding/shard_layout.h"
 #include "storage/checkpoint.h"
+#include "worker/mlp.h"
 #include "worker/model_family.h"
+#include "worker/norm.h"
 
 namespace limn {
 
-struct LayerWeights {
-  at::Tensor attention_norm;             // [hidden]
+// Of queries or keys, before they are rotated: over each head, or over all heads of all ranks.
+using HeadNorm = std::variant<Norm, AllHeadsNorm>;
+
+struct AttentionWeights {
   ColumnParallelLinear query_key_value;  // [(heads + 2 kv_heads)/t * head_dim, hidden]
-  RowParallelLinear attention_out;       // [hidden, heads/t * head_dim]
-  at::Tensor mlp_norm;                   // [hidden]
-  ColumnParallelLinear gate_up;          // [2 inner/t, hidden], the gate's rows first
-  RowParallelLinear down;                // [hidden, inner/t]
+  std::optional<HeadNorm> query_norm;
+  std::optional<HeadNorm> key_norm;
+  at::Tensor sinks;       // [heads/t]; undefined: none
+  RowParallelLinear out;  // [hidden, heads/t * head_dim]
+};
+
+// A norm that a block does not have is the identity.
+struct LayerWeights {
+  std::optional<Norm> attention_in_norm;
+  AttentionWeights attention;
+  std::optional<Norm> attention_out_norm;
+  std::optional<Norm> mlp_in_norm;
+  std::variant<Mlp, ExpertMlp> mlp;
+  std::optional<Norm> mlp_out_norm;
 };
 
 struct DecoderWeights {
   HeadShard heads;
-  VocabularyParallelEmbedding embedding;  // [vocab/t, hidden]
+  VocabularyParallelEmbedding embedding;  // [vocab/t, width]
+  at::Tensor positions;                   // [max_positions + offset, hidden]; undefined: none
+  at::Tensor project_in;                  // [hidden, width]; undefined: none
+  std::optional<Norm> embedding_norm;
   std::vector<LayerWeights> layers;
-  at::Tensor final_norm;           // [hidden]
-  VocabularyParallelLogProb head;  // [vocab/t, hidden]
+  std::optional<Norm> final_norm;
+  at::Tensor project_out;          // [width, hidden]; undefined: none
+  VocabularyParallelLogProb head;  // [vocab/t, width]
 };
 
-// Reads this rank's slices as float32. Borrows: `tensor_ranks`, for as long as the weights live.
-// Throws DataError naming the tensors (ten at most, and their number) that are missing or misshapen
-// or, where none is, those that the config does not explain; JobError when there are more tensor
-// ranks than heads.
+// Reads this rank's slices. Matrices and tables are kept as `dtype`, whatever is stored; norms,
+// biases and routers as float32. Borrows: `tensor_ranks`, for as long as the weights live. Throws
+// DataError naming the tensors (ten at most, and their number) that are missing or misshapen or,
+// where none is, those that the config does not explain; JobError when there are more tensor ranks
+// than heads.
 DecoderWeights load_decoder_weights(
-    const Checkpoint& checkpoint, const ModelConfig& model, Communicator& tensor_ranks);
+    const Checkpoint& checkpoint,
+    const ModelConfig& model,
+    Communicator& tensor_ranks,
+    at::ScalarType dtype);
 
 }  // namespace limn

@@ -29,9 +29,8 @@ double llama3_frequency(double frequency, const RopeConfig& rope) {
 // YaRN (Peng et al. 2023, section 3.2): a linear ramp over the pairs, from those that turn more
 // than beta_fast times within n positions, which are kept, to those that turn less than beta_slow
 // times.
-double yarn_frequency(
-    double frequency, double pair, std::int64_t head_dim, const RopeConfig& rope) {
-  const auto d = static_cast<double>(head_dim);
+double yarn_frequency(double frequency, double pair, const RopeConfig& rope) {
+  const auto d = static_cast<double>(rope.rotated);
   const auto pair_of_turns = [&](double turns) {
     return d * std::log(rope.original_max_positions / (turns * kTwoPi)) /
            (2 * std::log(rope.theta));
@@ -51,11 +50,13 @@ double yarn_frequency(
 
 }  // namespace
 
-std::vector<double> rotary_frequencies(const RopeConfig& rope, std::int64_t head_dim) {
+std::vector<double> rotary_frequencies(const RopeConfig& rope, std::int64_t sequence_length) {
+  const bool is_long = static_cast<double>(sequence_length) > rope.original_max_positions;
+  const std::vector<double>& pair_factors = is_long ? rope.long_factors : rope.short_factors;
   std::vector<double> frequencies;
-  for (std::int64_t pair = 0; pair < head_dim / 2; ++pair) {
+  for (std::int64_t pair = 0; pair < rope.rotated / 2; ++pair) {
     const auto i = static_cast<double>(pair);
-    const double frequency = std::pow(rope.theta, -2 * i / static_cast<double>(head_dim));
+    const double frequency = std::pow(rope.theta, -2 * i / static_cast<double>(rope.rotated));
     switch (rope.scaling) {
       case RopeScaling::None:
         frequencies.push_back(frequency);
@@ -67,30 +68,62 @@ std::vector<double> rotary_frequencies(const RopeConfig& rope, std::int64_t head
         frequencies.push_back(llama3_frequency(frequency, rope));
         break;
       case RopeScaling::Yarn:
-        frequencies.push_back(yarn_frequency(frequency, i, head_dim, rope));
+        frequencies.push_back(yarn_frequency(frequency, i, rope));
+        break;
+      case RopeScaling::LongRope:
+        frequencies.push_back(frequency / pair_factors.at(static_cast<std::size_t>(pair)));
         break;
     }
   }
   return frequencies;
 }
 
-RotaryEmbedding::RotaryEmbedding(
-    const RopeConfig& rope, std::int64_t head_dim, std::int64_t num_positions) {
-  // In float64: a float32 angle at position 10^5 is wrong in its second decimal.
-  const at::Tensor frequencies = at::tensor(rotary_frequencies(rope, head_dim), at::kDouble);
-  const at::Tensor positions = at::arange(num_positions, at::kDouble);
-  const at::Tensor angles = at::outer(positions, frequencies);  // [num_positions, head_dim / 2]
+namespace {
+
+// [num_positions, rotated / 2] float64: a float32 angle at position 10^5 is wrong in its second
+// decimal.
+at::Tensor angle_table(
+    const RopeConfig& rope, std::int64_t num_positions, std::int64_t sequence_length) {
+  const at::Tensor frequencies = at::tensor(rotary_frequencies(rope, sequence_length), at::kDouble);
+  return at::outer(at::arange(num_positions, at::kDouble), frequencies);
+}
+
+}  // namespace
+
+RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, std::int64_t num_positions)
+    : rope_(rope),
+      num_positions_(num_positions) {
+  at::Tensor angles = angle_table(rope, num_positions, 0);
+  if (rope.scaling == RopeScaling::LongRope) {
+    const auto longest =
+        std::max(num_positions, static_cast<std::int64_t>(rope.original_max_positions) + 1);
+    angles = at::cat({angles, angle_table(rope, num_positions, longest)});
+  }
   cos_ = (angles.cos() * rope.attention_factor).to(at::kFloat);
   sin_ = (angles.sin() * rope.attention_factor).to(at::kFloat);
 }
 
-at::Tensor RotaryEmbedding::rotate(const at::Tensor& x, const at::Tensor& positions) const {
-  const at::Tensor cos = cos_.index_select(0, positions).unsqueeze(1);  // [rows, 1, head_dim / 2]
-  const at::Tensor sin = sin_.index_select(0, positions).unsqueeze(1);
-  const std::int64_t half = x.size(2) / 2;
+at::Tensor RotaryEmbedding::rotate(
+    const at::Tensor& x, const at::Tensor& positions, const at::Tensor& sequence_lengths) const {
+  at::Tensor row = positions;
+  if (rope_.scaling == RopeScaling::LongRope) {
+    row = positions + sequence_lengths.gt(rope_.original_max_positions) * num_positions_;
+  }
+  const at::Tensor cos = cos_.index_select(0, row).unsqueeze(1);  // [rows, 1, rotated / 2]
+  const at::Tensor sin = sin_.index_select(0, row).unsqueeze(1);
+  const std::int64_t half = rope_.rotated / 2;
+  const at::Tensor kept = x.narrow(2, rope_.rotated, x.size(2) - rope_.rotated);
+  if (rope_.pairing == RotaryPairing::Neighbours) {
+    const at::Tensor pairs = x.narrow(2, 0, rope_.rotated).unflatten(2, {half, 2});
+    const at::Tensor first = pairs.select(3, 0);
+    const at::Tensor second = pairs.select(3, 1);
+    const at::Tensor rotated =
+        at::stack({first * cos - second * sin, second * cos + first * sin}, 3).flatten(2);
+    return at::cat({rotated, kept}, 2);
+  }
   const at::Tensor first = x.narrow(2, 0, half);
   const at::Tensor second = x.narrow(2, half, half);
-  return at::cat({first * cos - second * sin, second * cos + first * sin}, 2);
+  return at::cat({first * cos - second * sin, second * cos + first * sin, kept}, 2);
 }
 
 }  // namespace limn

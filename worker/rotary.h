@@ -1,7 +1,7 @@
-// Rotary position embedding (RoFormer, Su et al. 2021), halves convention: dimension i pairs with
-// i + head_dim / 2.
+// Rotary position embedding (RoFormer, Su et al. 2021).
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -10,22 +10,27 @@
 
 namespace limn {
 
-// The angle per position of each pair of dimensions: [head_dim / 2]. The formulas of the scalings
-// stand in docs/model-families.md.
-std::vector<double> rotary_frequencies(const RopeConfig& rope, std::int64_t head_dim);
+// The angle per position of each pair of dimensions, for a sequence of this many tokens (only
+// LongRope asks): [rotated / 2]. The formulas of the scalings stand in docs/model-families.md.
+std::vector<double> rotary_frequencies(const RopeConfig& rope, std::int64_t sequence_length);
 
 // Threads: immutable.
 class RotaryEmbedding {
  public:
-  RotaryEmbedding(const RopeConfig& rope, std::int64_t head_dim, std::int64_t num_positions);
+  RotaryEmbedding(const RopeConfig& rope, std::int64_t num_positions);
 
-  // Rotates every head of `x` [rows, heads, head_dim] by its row's position: `positions` [rows]
-  // int64, each less than num_positions.
-  at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions) const;
+  // Rotates the first dimensions of every head of `x` [rows, heads, head_dim] by its row's
+  // position. `positions` and `sequence_lengths`, the row's own sequence's: [rows] int64, at most
+  // num_positions.
+  at::Tensor rotate(
+      const at::Tensor& x, const at::Tensor& positions, const at::Tensor& sequence_lengths) const;
 
  private:
-  at::Tensor cos_;  // [num_positions, head_dim / 2]
-  at::Tensor sin_;  // [num_positions, head_dim / 2]
+  RopeConfig rope_;
+  std::int64_t num_positions_;
+  // [num_positions, rotated / 2]; LongRope: twice as many rows, those of long sequences last.
+  at::Tensor cos_;
+  at::Tensor sin_;
 };
 
 }  // namespace limn

@@ -9,21 +9,31 @@
 
 namespace limn {
 
-// Applies a perturbation to attention logits, in place, before the causal mask:
+// Which rows and keys a block of logits [..., rows, keys] is about, and which of them see each
+// other.
+struct LogitBlock {
+  std::int64_t first_row = 0;  // position; the rows stand at successive ones
+  std::int64_t first_key = 0;
+  std::int64_t window = 0;  // a row sees so many keys, itself included; 0: all before it
+};
+
+// Applies a perturbation to attention logits, in place, after scaling, position bias and
+// soft-capping and before the mask:
 //   log_additive    s + log f
 //   multiplicative  f s
 //   shifted         m + f (s - m), m the row's minimum over the keys that it may see
-//   shifted_full    the same with m over all keys, future ones too
-// `logits` [..., rows, keys]: the rows stand at successive positions from first_row on, the keys
-// from 0 on. Requires: keys reach at least the last row's position; for shifted_full they are all
-// keys of the sample.
+//   shifted_full    the same with m over all keys of the block, which are all keys of the sample
 void suppress_logits(
-    at::Tensor& logits, const KeyFactors& factors, SuppressionKind kind, std::int64_t first_row);
+    at::Tensor& logits, const KeyFactors& factors, SuppressionKind kind, const LogitBlock& block);
 
 // What the attention of a layer needs besides queries, keys and values.
 struct AttentionOptions {
   std::vector<HeadRun> heads;
-  double scale = 1;  // of the products of queries and keys
+  double scale = 1;         // of the products of queries and keys
+  std::int64_t window = 0;  // as LogitBlock::window
+  double softcap = 0;       // c: c tanh(s / c); 0: none
+  at::Tensor key_bias;      // [heads/t, keys], added to the scaled logits; undefined: none
+  at::Tensor sinks;         // [heads/t], a logit that joins every row's softmax; undefined: none
   SuppressionKind suppression = SuppressionKind::LogAdditive;
 };
 

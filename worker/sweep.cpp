@@ -1,26 +1,22 @@
 #include "worker/sweep.h"
 
-#include <cmath>
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include <ATen/ATen.h>
 
+#include "worker/alibi.h"
 #include "worker/suppressed_attention.h"
 
 namespace limn {
 
 namespace {
 
-// Root mean square normalisation (Zhang and Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * weight.
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
-  const at::Tensor mean_square = x.square().mean(-1, /*keepdim=*/true);
-  return (x * mean_square.add_(epsilon).rsqrt_()).mul_(weight);
-}
-
-// SwiGLU (Shazeer 2020): down(silu(gate x) * up x).
-at::Tensor gated_mlp(const LayerWeights& layer, const at::Tensor& x) {
-  const std::vector<at::Tensor> gate_up = layer.gate_up(x).chunk(2, 1);  // 2 x [rows, inner/t]
-  return layer.down(at::silu(gate_up[0]).mul_(gate_up[1]));
+at::Tensor normed(const std::optional<Norm>& norm, const at::Tensor& x) {
+  return norm ? (*norm)(x) : x;
 }
 
 // Queries, keys and values of some rows, each [rows, heads, head_dim].
@@ -37,21 +33,44 @@ struct Projections {
   }
 };
 
-// The projections of `normed` [rows, hidden], rotated to the rows' positions.
+// [rows, heads, head_dim] -> the same
+at::Tensor normed_heads(const std::optional<HeadNorm>& norm, const at::Tensor& x) {
+  if (!norm) return x;
+  return std::visit([&](const auto& kind) { return kind(x); }, *norm);
+}
+
+at::Tensor mlp_of(const LayerWeights& layer, const at::Tensor& x) {
+  return std::visit([&](const auto& kind) { return kind(x); }, layer.mlp);
+}
+
+// Positions of some rows, and the lengths of their sequences: [rows] int64.
+struct RowPlaces {
+  at::Tensor positions;
+  at::Tensor fed_lengths;
+};
+
+// The projections of x [rows, hidden], their heads normed and rotated. Without rotary
+// positions `rotary` is null.
 Projections project(
-    const LayerWeights& layer,
-    const at::Tensor& normed,
+    const AttentionWeights& attention,
+    const at::Tensor& x,
     const HeadShard& heads,
-    const RotaryEmbedding& rotary,
-    const at::Tensor& positions) {
+    const RotaryEmbedding* rotary,
+    const RowPlaces& places) {
   const std::int64_t num_heads = heads.query_heads.size();
   const std::int64_t num_kv_heads = heads.kv_heads.size();
-  const at::Tensor all =
-      layer.query_key_value(normed);  // [rows, (heads + 2 kv_heads)/t * head_dim]
+  const at::Tensor all = attention.query_key_value(x);  // [rows, (heads + 2 kv_heads)/t * head_dim]
   const std::vector<at::Tensor> qkv =
       all.view({all.size(0), num_heads + 2 * num_kv_heads, -1})
           .split_with_sizes({num_heads, num_kv_heads, num_kv_heads}, 1);
-  return {rotary.rotate(qkv[0], positions), rotary.rotate(qkv[1], positions), qkv[2]};
+  const auto rotated = [&](const at::Tensor& heads_of) {
+    return rotary == nullptr ? heads_of
+                             : rotary->rotate(heads_of, places.positions, places.fed_lengths);
+  };
+  return {
+      rotated(normed_heads(attention.query_norm, qkv[0])),
+      rotated(normed_heads(attention.key_norm, qkv[1])),
+      qkv[2]};
 }
 
 // Reads the targets of a segment from the log-probabilities of all target rows. Targets before the
@@ -123,8 +142,10 @@ SweepEngine::SweepEngine(
     const DecoderConfig& config, const DecoderWeights& weights, const Suppression& suppression)
     : config_(config),
       weights_(weights),
-      suppression_(suppression),
-      rotary_(config.rope, config.head_dim, config.max_positions) {}
+      suppression_(suppression) {
+  for (const RopeConfig& rope : config.ropes)
+    rotaries_.emplace_back(rope, config.max_positions);
+}
 
 BatchResult SweepEngine::run(const Batch& batch) {
   const c10::InferenceMode no_autograd;
@@ -140,47 +161,108 @@ BatchResult SweepEngine::run(const Batch& batch) {
   return result;
 }
 
+at::Tensor SweepEngine::embed(const at::Tensor& embeddings, const at::Tensor& positions) const {
+  // Rounded to the dtype of the weights, as the models were trained.
+  const at::Tensor scale =
+      at::full({1}, config_.embedding_scale, weights_.embedding.weight.scalar_type())
+          .to(at::kFloat);
+  at::Tensor x = embeddings * scale;
+  if (weights_.project_in.defined()) x = product(x, weights_.project_in);
+  if (weights_.positions.defined()) {
+    x = x + weights_.positions.index_select(0, positions + config_.position_offset).to(at::kFloat);
+  }
+  return normed(weights_.embedding_norm, x);
+}
+
+AttentionOptions SweepEngine::attention_options(
+    std::size_t layer, const SweepLayout& layout) const {
+  AttentionOptions options{
+      .heads = weights_.heads.runs,
+      .scale = config_.layers[layer].attention_scale,
+      .window = config_.layers[layer].window,
+      .softcap = config_.attention_softcap,
+      .sinks = weights_.layers[layer].attention.sinks,
+      .suppression = suppression_.kind};
+  if (config_.position == PositionKind::Alibi) {
+    std::int64_t longest = 0;
+    for (const SampleSegments& sample : layout.samples) {
+      longest = std::max(longest, sample.base.row_end);
+    }
+    options.key_bias = alibi_bias(
+        config_.alibi, config_.num_heads, weights_.heads.query_heads, longest, options.scale);
+  }
+  return options;
+}
+
 at::Tensor SweepEngine::target_log_probs(
     const SweepLayout& layout, const at::Tensor& embeddings) const {
-  const AttentionOptions attention{
-      .heads = weights_.heads.runs,
-      .scale = 1 / std::sqrt(static_cast<double>(config_.head_dim)),
-      .suppression = suppression_.kind};
-  const at::Tensor base_positions = layout.positions.narrow(0, 0, layout.num_base_rows);
+  const RowPlaces places{layout.positions, layout.fed_lengths};
+  const RowPlaces base_places{
+      places.positions.narrow(0, 0, layout.num_base_rows),
+      places.fed_lengths.narrow(0, 0, layout.num_base_rows)};
+  const double m = config_.residual_multiplier;
 
-  at::Tensor x = embeddings;  // [base_rows, hidden]
+  at::Tensor x = embed(embeddings, base_places.positions);  // [base_rows, hidden]
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
     const LayerWeights& layer = weights_.layers[l];
     const bool is_first = l == 0;
     const bool is_last = l + 1 == weights_.layers.size();
 
     // Layer 0 sees the same inputs under every perturbation: its projections are computed once.
-    Projections qkv = project(
-        layer,
-        rms_norm(x, layer.attention_norm, config_.norm_epsilon),
-        weights_.heads,
-        rotary_,
-        is_first ? base_positions : layout.positions);
-    if (is_first) {
-      qkv = qkv.rows(layout.base_row);
-      x = x.index_select(0, layout.base_row);  // [rows, hidden]
-    }
     // Beyond the last layer's keys and values nothing but the target rows is needed.
-    if (is_last) {
-      qkv.queries = qkv.queries.index_select(0, layout.target_row);
-      x = x.index_select(0, layout.target_row);  // [target_rows, hidden]
+    const auto needed = [&](at::Tensor rows) {
+      if (is_first) rows = rows.index_select(0, layout.base_row);
+      if (is_last) rows = rows.index_select(0, layout.target_row);
+      return rows;
+    };
+    const auto attention = [&](const at::Tensor& input) {
+      Projections qkv = project(
+          layer.attention,
+          input,
+          weights_.heads,
+          rotaries_.empty() ? nullptr : &rotaries_[config_.layers[l].rope],
+          is_first ? base_places : places);
+      if (is_first) qkv = qkv.rows(layout.base_row);
+      if (is_last) qkv.queries = qkv.queries.index_select(0, layout.target_row);
+      const at::Tensor a = suppressed_attention(
+          qkv.queries,
+          qkv.keys,
+          qkv.values,
+          layout,
+          is_last ? RowSet::Targets : RowSet::All,
+          attention_options(l, layout));
+      return layer.attention.out(a.flatten(1));
+    };
+
+    const bool norms_after = config_.residual == ResidualKind::PostNorm;
+    const at::Tensor y = norms_after ? x : normed(layer.attention_in_norm, x);
+    const at::Tensor a = normed(layer.attention_out_norm, attention(y));
+    switch (config_.residual) {
+      case ResidualKind::Sequential: {
+        x = needed(x) + m * a;
+        x = x + m * normed(layer.mlp_out_norm, mlp_of(layer, normed(layer.mlp_in_norm, x)));
+        break;
+      }
+      case ResidualKind::Parallel: {
+        x = needed(x);
+        x = x + a + mlp_of(layer, normed(layer.mlp_in_norm, x));
+        break;
+      }
+      case ResidualKind::PostNorm: {
+        x = normed(layer.attention_in_norm, needed(x) + a);
+        x = normed(layer.mlp_in_norm, x + mlp_of(layer, x));
+        break;
+      }
+      case ResidualKind::Normed: {
+        x = normed(layer.mlp_in_norm, needed(y) + a);
+        x = x + mlp_of(layer, x);
+        break;
+      }
     }
-    const at::Tensor a = suppressed_attention(
-        qkv.queries,
-        qkv.keys,
-        qkv.values,
-        layout,
-        is_last ? RowSet::Targets : RowSet::All,
-        attention);
-    x = x + layer.attention_out(a.flatten(1));
-    x = x + gated_mlp(layer, rms_norm(x, layer.mlp_norm, config_.norm_epsilon));
   }
-  return weights_.head(rms_norm(x, weights_.final_norm, config_.norm_epsilon), layout.target_ids);
+  x = normed(weights_.final_norm, x);
+  if (weights_.project_out.defined()) x = product(x, weights_.project_out);
+  return weights_.head(x, layout.target_ids);
 }
 
 }  // namespace limn

@@ -1,6 +1,8 @@
 // The sweep: all perturbations of a batch in one packed forward pass.
 #pragma once
 
+#include <vector>
+
 #include <ATen/core/Tensor.h>
 
 #include "coordinator/batch.h"
@@ -8,6 +10,7 @@
 #include "worker/decoder_config.h"
 #include "worker/decoder_weights.h"
 #include "worker/rotary.h"
+#include "worker/suppressed_attention.h"
 #include "worker/sweep_layout.h"
 
 namespace limn {
@@ -28,10 +31,15 @@ class SweepEngine {
   // log p of every target row of the layout: [target_rows] float64.
   at::Tensor target_log_probs(const SweepLayout& layout, const at::Tensor& embeddings) const;
 
+  // The residual stream that enters layer 0: [base_rows, hidden].
+  at::Tensor embed(const at::Tensor& embeddings, const at::Tensor& positions) const;
+
+  AttentionOptions attention_options(std::size_t layer, const SweepLayout& layout) const;
+
   const DecoderConfig& config_;
   const DecoderWeights& weights_;
   Suppression suppression_;
-  RotaryEmbedding rotary_;
+  std::vector<RotaryEmbedding> rotaries_;  // as DecoderConfig::ropes
 };
 
 }  // namespace limn

@@ -15,6 +15,7 @@ namespace {
 struct RowIndices {
   std::vector<std::int64_t> base_tokens;
   std::vector<std::int64_t> positions;
+  std::vector<std::int64_t> fed_lengths;
   std::vector<std::int64_t> base_row;
   std::vector<std::int64_t> target_row;
   std::vector<std::int64_t> target_ids;
@@ -74,6 +75,7 @@ void place(
   segment.target_packed_begin = static_cast<std::int64_t>(indices.target_row.size());
   for (std::int64_t position = segment.row_begin; position < segment.row_end; ++position) {
     indices.positions.push_back(position);
+    indices.fed_lengths.push_back(piece.fed_length());
     indices.base_row.push_back(base_begin + position);
   }
   for (std::int64_t row = segment.target_row_begin; row < segment.row_end; ++row) {
@@ -107,6 +109,7 @@ SweepLayout lay_out_sweep(const Batch& batch, const std::vector<std::vector<KeyF
   layout.num_target_rows = static_cast<std::int64_t>(indices.target_row.size());
   layout.base_tokens = index_tensor(indices.base_tokens);
   layout.positions = index_tensor(indices.positions);
+  layout.fed_lengths = index_tensor(indices.fed_lengths);
   layout.base_row = index_tensor(indices.base_row);
   layout.target_row = index_tensor(indices.target_row);
   layout.target_ids = index_tensor(indices.target_ids);

@@ -53,6 +53,7 @@ struct SweepLayout {
 
   at::Tensor base_tokens;  // [base_rows] int64, token ids
   at::Tensor positions;    // [rows] int64, the position of each packed row
+  at::Tensor fed_lengths;  // [rows] int64, the fed length of its sample
   at::Tensor base_row;     // [rows] int64, the packed base row with the same sample and position
   at::Tensor target_row;   // [target_rows] int64, the packed row of each target row
   at::Tensor target_ids;   // [target_rows] int64
