@@ -30,8 +30,7 @@ constexpr std::array<std::string_view, 4> kWordsOf<UnitKind> = {
     "token", "word", "sentence", "given"};
 
 constexpr std::array<std::string_view, 3> kLaterUnits = {"paragraph", "delimiter", "grid:"};
-constexpr std::array<std::string_view, 2> kDtypes = {"auto", "float32"};
-constexpr std::array<std::string_view, 2> kLaterDtypes = {"bfloat16", "float16"};
+constexpr std::array<std::string_view, 4> kDtypes = {"auto", "float32", "bfloat16", "float16"};
 constexpr std::array<std::string_view, 2> kComputes = {"auto", "float32"};
 constexpr std::array<std::string_view, 3> kLaterComputes = {
     "bfloat16", "bfloat16_delta", "int8_delta"};
@@ -135,12 +134,12 @@ constexpr std::array kJobKeys = {
         "model.path",
         KeyEffect::Neutral,
         PathRule{},
-        "the model: a Hugging Face folder with config.json, *.safetensors, tokenizer.json"),
+        "the model: a Hugging Face folder with config.json, weights, tokenizer.json"),
     key<&Job::model, &ModelOptions::dtype>(
         "model.dtype",
         KeyEffect::AltersValues,
-        WordRule{kDtypes, kLaterDtypes},
-        "type of the weights in memory"),
+        WordRule{kDtypes, {}},
+        "type of the weights in memory; auto: as they are stored"),
     key<&Job::model, &ModelOptions::compute>(
         "model.compute",
         KeyEffect::AltersValues,

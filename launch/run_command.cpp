@@ -40,6 +40,16 @@ ExitCode stopped_exit_code(std::int64_t num_sealed_batches, const RunDirectory& 
   return ExitCode::Stopped;
 }
 
+// What model.dtype says, or the checkpoint.
+at::ScalarType weight_dtype(
+    const std::string& wanted, const Checkpoint& checkpoint, const ModelConfig& model) {
+  if (wanted == "float32") return at::kFloat;
+  if (wanted == "bfloat16") return at::kBFloat16;
+  if (wanted == "float16") return at::kHalf;
+  check(wanted == "auto", "a dtype that was not checked: {}", wanted);
+  return stored_dtype(checkpoint, model);
+}
+
 // One start of a run, from the command line to the exit code.
 class Run {
  public:
@@ -68,7 +78,11 @@ class Run {
       return ExitCode::Done;
     }
     const DecoderWeights weights = agree(world_, [&] {
-      return load_decoder_weights(checkpoint, model, mesh.tensor_ranks(), at::kFloat);
+      return load_decoder_weights(
+          checkpoint,
+          model,
+          mesh.tensor_ranks(),
+          weight_dtype(job_.model.dtype, checkpoint, model));
     });
     if (coordinates()) log_start(mesh, model);
 

@@ -5,7 +5,7 @@
 namespace limn {
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight) {
-  return at::linear(x.to(weight.scalar_type()), weight).to(at::kFloat);
+  return at::linear(x, weight.to(at::kFloat));
 }
 
 at::Tensor ColumnParallelLinear::operator()(const at::Tensor& x) const {

@@ -1,6 +1,6 @@
 // Linear layers whose weights are spread over the tensor ranks of a group
-// (Megatron-LM, Shoeybi et al. 2019, section 3). Activations are float32; a product is computed in
-// the dtype of its weight.
+// (Megatron-LM, Shoeybi et al. 2019, section 3). Activations and products are float32, whatever the
+// dtype in which a weight is kept.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,7 +9,8 @@
 
 namespace limn {
 
-// x W^T in the weight's dtype. float32 [rows, in] -> float32 [rows, out]
+// x W^T in float32: a weight of fewer bits is converted, which is exact, for the time of the
+// product. [rows, in] -> [rows, out]
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight);
 
 // y_shard = x W_shard^T + b_shard: every rank computes its own outputs from all inputs. No

@@ -67,11 +67,13 @@ at::Tensor VocabularyParallelEmbedding::operator()(const at::Tensor& token_ids) 
 
 at::Tensor VocabularyParallelLogProb::operator()(
     const at::Tensor& x, const at::Tensor& target_ids) const {
+  // Once for all pieces.
+  VocabularyParallelLogProb head = *this;
+  head.weight = weight.to(at::kFloat);
   std::vector<at::Tensor> pieces;
   for (std::int64_t begin = 0; begin < x.size(0); begin += kLogitRows) {
     const std::int64_t count = std::min(kLogitRows, x.size(0) - begin);
-    pieces.push_back(
-        log_prob(*this, x.narrow(0, begin, count), target_ids.narrow(0, begin, count)));
+    pieces.push_back(log_prob(head, x.narrow(0, begin, count), target_ids.narrow(0, begin, count)));
   }
   return at::cat(pieces);
 }

@@ -96,6 +96,21 @@ TEST_P(GoldenTest, GivesTheAnswersOfTransformersInEveryCase) {
   RecordProperty("largest_error", std::to_string(worst));
 }
 
+TEST_P(GoldenTest, LosesNothingByKeepingWeightsAsTheyAreStored) {
+  const ModelConfig model = load_model_config(folder());
+  if (ranks->size() > model.decoder.num_heads) GTEST_SKIP() << "more ranks than heads";
+  const Checkpoint checkpoint(folder());
+  const at::ScalarType stored = stored_dtype(checkpoint, model);
+  if (stored == at::kFloat) GTEST_SKIP() << "stored as float32";
+  const Batch batch{0, {piece_of(read_json(folder() / "golden.json"))}};
+  const auto result_with = [&](at::ScalarType dtype) {
+    const DecoderWeights weights = load_decoder_weights(checkpoint, model, *ranks, dtype);
+    EXPECT_EQ(weights.embedding.weight.scalar_type(), dtype);
+    return SweepEngine(model.decoder, weights, {}).run(batch);
+  };
+  EXPECT_EQ(result_with(stored), result_with(at::kFloat));
+}
+
 namespace {
 
 // Every folder of tests/data/golden.

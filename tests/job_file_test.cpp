@@ -211,9 +211,10 @@ TEST(JobFileTest, RefusesValuesOfAnotherType) {
 
 TEST(JobFileTest, RefusesByNameWhatThisVersionDoesNotDoYet) {
   EXPECT_EQ(
-      refusal("[model]\npath = \"m\"\n\ndtype = \"bfloat16\"\n[data]\npath = \"d\"\n[output]\npath "
-              "= \"o\""),
-      "job.toml:4: model.dtype is not supported by this version, expected auto or float32: "
+      refusal(
+          "[model]\npath = \"m\"\n\ncompute = \"bfloat16\"\n[data]\npath = \"d\"\n[output]\npath "
+          "= \"o\""),
+      "job.toml:4: model.compute is not supported by this version, expected auto or float32: "
       "bfloat16");
 
   struct Case {
@@ -222,7 +223,6 @@ TEST(JobFileTest, RefusesByNameWhatThisVersionDoesNotDoYet) {
   };
 
   const std::vector<Case> cases = {
-      {"model.dtype", "float16"},
       {"model.compute", "bfloat16"},
       {"model.compute", "bfloat16_delta"},
       {"model.compute", "int8_delta"},

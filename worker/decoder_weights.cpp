@@ -37,6 +37,12 @@ at::Tensor joined(const std::vector<at::Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : at::cat(parts);
 }
 
+// Published files may leave the prefix of their class away.
+std::string prefix_in_file(const Checkpoint& checkpoint, const TensorNames& names) {
+  const std::string bare = fmt::format("{}.weight", names.embedding);
+  return checkpoint.find(bare) != nullptr ? "" : std::string(names.prefix);
+}
+
 // Buffers of older files that hold no weights: masks and rotary frequencies.
 bool is_derived(std::string_view name) {
   constexpr std::array<std::string_view, 5> kDerived{
@@ -63,7 +69,7 @@ class WeightReader {
         names_(model.names),
         tensor_ranks_(tensor_ranks),
         dtype_(dtype),
-        prefix_(prefix_in_file()),
+        prefix_(prefix_in_file(checkpoint, model.names)),
         heads_(shard_heads(
             config_.num_heads, config_.num_kv_heads, tensor_ranks.size(), tensor_ranks.rank())),
         vocabulary_(even_slice(config_.vocab_size, tensor_ranks.size(), tensor_ranks.rank())) {}
@@ -84,12 +90,6 @@ class WeightReader {
   }
 
  private:
-  // Published files may leave the prefix of their class away.
-  std::string prefix_in_file() const {
-    const std::string bare = fmt::format("{}.weight", names_.embedding);
-    return checkpoint_.find(bare) != nullptr ? "" : std::string(names_.prefix);
-  }
-
   std::int64_t embedding_width() const {
     return config_.embedding_width > 0 ? config_.embedding_width : config_.hidden;
   }
@@ -471,6 +471,14 @@ class WeightReader {
 };
 
 }  // namespace
+
+at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& model) {
+  const StoredTensor* const embedding = checkpoint.find(
+      fmt::format("{}{}.weight", prefix_in_file(checkpoint, model.names), model.names.embedding));
+  if (embedding != nullptr && embedding->dtype == StoredDtype::Bfloat16) return at::kBFloat16;
+  if (embedding != nullptr && embedding->dtype == StoredDtype::Float16) return at::kHalf;
+  return at::kFloat;
+}
 
 DecoderWeights load_decoder_weights(
     const Checkpoint& checkpoint,

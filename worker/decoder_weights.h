@@ -51,6 +51,10 @@ struct DecoderWeights {
   VocabularyParallelLogProb head;  // [vocab/t, width]
 };
 
+// The dtype in which the checkpoint stores its embedding, and as a rule everything: bfloat16,
+// float16 or float32 (which all else becomes).
+at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& model);
+
 // Reads this rank's slices. Matrices and tables are kept as `dtype`, whatever is stored; norms,
 // biases and routers as float32. Borrows: `tensor_ranks`, for as long as the weights live. Throws
 // DataError naming the tensors (ten at most, and their number) that are missing or misshapen or,
