@@ -7,27 +7,11 @@
 #include "sharding/parallel_vocabulary.h"
 #include "sharding/process_mesh.h"
 #include "sharding/shard_layout.h"
+#include "tests/random_tensor.h"
 
 namespace limn::test {
 
 namespace {
-
-// The same on every rank.
-at::Tensor random(std::vector<std::int64_t> shape, unsigned seed) {
-  return at::randn(shape, at::detail::createCPUGenerator(seed), at::kDouble);
-}
-
-at::Tensor rows(const at::Tensor& whole, const Slice& slice) {
-  return whole.narrow(0, slice.begin, slice.size()).to(at::kFloat).contiguous();
-}
-
-at::Tensor columns(const at::Tensor& whole, const Slice& slice) {
-  return whole.narrow(1, slice.begin, slice.size()).to(at::kFloat).contiguous();
-}
-
-double largest_error(const at::Tensor& got, const at::Tensor& expected) {
-  return (got.to(at::kDouble) - expected).abs().max().item<double>();
-}
 
 class ParallelLayersTest : public testing::Test {
  protected:
@@ -37,11 +21,11 @@ class ParallelLayersTest : public testing::Test {
 }  // namespace
 
 TEST_F(ParallelLayersTest, ColumnThenRowEqualsTheWholeProduct) {
-  const at::Tensor x = random({5, 24}, 1);
-  const at::Tensor up = random({31, 24}, 2);
-  const at::Tensor up_bias = random({31}, 3);
-  const at::Tensor down = random({24, 31}, 4);
-  const at::Tensor down_bias = random({24}, 5);
+  const at::Tensor x = random_tensor({5, 24}, 1);
+  const at::Tensor up = random_tensor({31, 24}, 2);
+  const at::Tensor up_bias = random_tensor({31}, 3);
+  const at::Tensor down = random_tensor({24, 31}, 4);
+  const at::Tensor down_bias = random_tensor({24}, 5);
 
   const Slice slice = even_slice(31, ranks->size(), ranks->rank());
   const ColumnParallelLinear column{rows(up, slice), rows(up_bias, slice)};
@@ -52,7 +36,7 @@ TEST_F(ParallelLayersTest, ColumnThenRowEqualsTheWholeProduct) {
 }
 
 TEST_F(ParallelLayersTest, EmbeddingGivesTheTablesRowsExactly) {
-  const at::Tensor table = random({37, 6}, 6);
+  const at::Tensor table = random_tensor({37, 6}, 6);
   const Slice slice = even_slice(37, ranks->size(), ranks->rank());
   const VocabularyParallelEmbedding embedding{rows(table, slice), slice, ranks.get()};
   const at::Tensor ids = at::tensor({0, 36, 5, 5, 18, 19}, at::kLong);
@@ -63,8 +47,8 @@ TEST_F(ParallelLayersTest, LogProbEqualsTheWholeLogSoftmax) {
   // More rows than one chunk of logits holds, and logits large enough to overflow a bare
   // exponential.
   const std::int64_t targets = 600;
-  const at::Tensor x = random({targets, 16}, 7) * 20;
-  const at::Tensor table = random({53, 16}, 8);
+  const at::Tensor x = random_tensor({targets, 16}, 7) * 20;
+  const at::Tensor table = random_tensor({53, 16}, 8);
   const at::Tensor ids = at::arange(targets, at::kLong).remainder(53);
   const Slice slice = even_slice(53, ranks->size(), ranks->rank());
   const VocabularyParallelLogProb head{

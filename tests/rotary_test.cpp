@@ -177,4 +177,70 @@ TEST(RotaryTest, KeepsItsPrecisionAtLargePositions) {
   EXPECT_NEAR(y.flatten()[1].item<float>(), std::sin(100000.0), 1e-6);
 }
 
+TEST(RotaryTest, RotatesNeighboursIfAsked) {
+  const RotaryEmbedding rotary(
+      {.theta = 100, .rotated = 4, .pairing = RotaryPairing::Neighbours}, 8);
+  const at::Tensor x = at::tensor({1.0F, 2.0F, 3.0F, 4.0F}).view({1, 1, 4});
+  const at::Tensor y = rotated(rotary, x, at::tensor({2}, at::kLong));
+  const std::vector<float> expected{
+      static_cast<float>(1 * std::cos(2.0) - 2 * std::sin(2.0)),
+      static_cast<float>(2 * std::cos(2.0) + 1 * std::sin(2.0)),
+      static_cast<float>(3 * std::cos(0.2) - 4 * std::sin(0.2)),
+      static_cast<float>(4 * std::cos(0.2) + 3 * std::sin(0.2))};
+  EXPECT_TRUE(at::allclose(y.flatten(), at::tensor(at::ArrayRef<float>(expected)), 1e-6, 1e-6))
+      << y;
+}
+
+TEST(RotaryTest, RotatesTheFirstDimensionsAlone) {
+  const at::Tensor x = at::rand({3, 2, 10}, at::kFloat);
+  const at::Tensor positions = at::tensor({4, 1, 7}, at::kLong);
+  for (const auto pairing : {RotaryPairing::Halves, RotaryPairing::Neighbours}) {
+    const RotaryEmbedding rotary({.rotated = 6, .pairing = pairing}, 8);
+    const at::Tensor y = rotated(rotary, x, positions);
+    EXPECT_TRUE(at::equal(y.narrow(2, 0, 6), rotated(rotary, x.narrow(2, 0, 6), positions)));
+    EXPECT_TRUE(at::equal(y.narrow(2, 6, 4), x.narrow(2, 6, 4)));
+  }
+}
+
+namespace {
+
+// theta = 100 and four dimensions: the pairs turn by 1 and by 1/10 a position, divided by these.
+RopeConfig example_longrope() {
+  return {
+      .theta = 100,
+      .rotated = 4,
+      .scaling = RopeScaling::LongRope,
+      .original_max_positions = 5,
+      .attention_factor = 1.25,
+      .short_factors = {1, 2},
+      .long_factors = {4, 5}};
+}
+
+}  // namespace
+
+TEST(RotaryTest, ChoosesLongRopesFactorsByTheLengthOfTheSequence) {
+  for (const int length : {1, 4, 5})
+    EXPECT_THAT(rotary_frequencies(example_longrope(), length), are({1.0, 0.05})) << length;
+  for (const int length : {6, 1000})
+    EXPECT_THAT(rotary_frequencies(example_longrope(), length), are({0.25, 0.02})) << length;
+}
+
+TEST(RotaryTest, RotatesShortAndLongSequencesOfOneBatchByTheirOwnFactors) {
+  // Positions 3 of a sequence of five and of one of six, and position 5 of the latter.
+  const RotaryEmbedding rotary(example_longrope(), 6);
+  const at::Tensor x = at::rand({1, 2, 4}, at::kFloat).repeat({3, 1, 1});
+  const at::Tensor y =
+      rotary.rotate(x, at::tensor({3, 3, 5}, at::kLong), at::tensor({5, 6, 6}, at::kLong));
+  const auto expected = [&](double first, double second) {
+    const at::Tensor angle = at::tensor({first, second}, at::kDouble);
+    const at::Tensor a = x[0].narrow(1, 0, 2);
+    const at::Tensor b = x[0].narrow(1, 2, 2);
+    return at::cat({a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()}, 1) *
+           1.25;
+  };
+  EXPECT_TRUE(at::allclose(y[0].to(at::kDouble), expected(3, 0.15), 1e-6, 1e-6));
+  EXPECT_TRUE(at::allclose(y[1].to(at::kDouble), expected(0.75, 0.06), 1e-6, 1e-6));
+  EXPECT_TRUE(at::allclose(y[2].to(at::kDouble), expected(1.25, 0.1), 1e-6, 1e-6));
+}
+
 }  // namespace limn::test

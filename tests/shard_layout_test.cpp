@@ -1,5 +1,7 @@
 #include "sharding/shard_layout.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -77,6 +79,23 @@ TEST(ShardLayoutTest, EveryQueryHeadMeetsItsOwnKeyValueHead) {
         }
       }
       EXPECT_EQ(next_query, heads);
+    }
+  }
+}
+
+TEST(ShardLayoutTest, TheFirstToHoldAKeyValueHeadIsOneRank) {
+  for (const auto& [heads, kv_heads] :
+       {std::pair{8, 4}, {12, 3}, {6, 6}, {8, 1}, {10, 2}, {6, 2}}) {
+    for (int ranks = 1; ranks <= heads; ++ranks) {
+      std::int64_t next = 0;  // the first head that no lower rank holds
+      for (int rank = 0; rank < ranks; ++rank) {
+        const HeadShard shard = shard_heads(heads, kv_heads, ranks, rank);
+        EXPECT_EQ(shard.first_held_kv_heads.end, shard.kv_heads.end);
+        EXPECT_EQ(shard.first_held_kv_heads.begin, std::max(next, shard.kv_heads.begin));
+        EXPECT_GE(shard.first_held_kv_heads.size(), 0);
+        next = shard.kv_heads.end;
+      }
+      EXPECT_EQ(next, kv_heads);
     }
   }
 }

@@ -20,6 +20,10 @@ double slope(std::int64_t head, std::int64_t num_heads) {
   return std::exp2(-8 * exponent);
 }
 
+at::Tensor rounded(const at::Tensor& exact) {
+  return exact.to(at::kBFloat16).to(at::kDouble);
+}
+
 }  // namespace
 
 at::Tensor alibi_bias(
@@ -35,9 +39,8 @@ at::Tensor alibi_bias(
   const at::Tensor slope_of_head = at::tensor(slopes, at::kDouble);
   const at::Tensor positions = at::arange(num_keys, at::kDouble);
   if (kind == AlibiKind::Bloom) return at::outer(slope_of_head, positions).to(at::kFloat);
-  // Falcon rounds slope and product to bfloat16, in every precision.
-  const at::Tensor rounded = slope_of_head.to(at::kBFloat16).to(at::kDouble);
-  const at::Tensor bias = at::outer(rounded, positions).to(at::kBFloat16).to(at::kDouble);
+  // Falcon rounds slope, position and product to bfloat16, in every precision.
+  const at::Tensor bias = rounded(at::outer(rounded(slope_of_head), rounded(positions)));
   return (bias * attention_scale).to(at::kFloat);
 }
 

@@ -35,7 +35,7 @@ enum class PositionKind { Rotary, Learned, Alibi };
 
 enum class AlibiKind {
   Bloom,   // added to the scaled logit
-  Falcon,  // scaled with it; slope and bias are rounded to bfloat16
+  Falcon,  // scaled with it; slope, position and bias are rounded to bfloat16
 };
 
 enum class RotaryPairing {

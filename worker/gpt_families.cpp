@@ -3,6 +3,8 @@
 #include <array>
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "worker/family_table.h"
 
 namespace limn {
@@ -67,8 +69,16 @@ ModelConfig read_gptj(const ConfigReader& config) {
   model.decoder = gpt2_like(config);
   model.decoder.residual = ResidualKind::Parallel;
   model.decoder.tied_head = config.flag_or("tie_word_embeddings", false);
-  model.decoder.ropes = {
-      {.rotated = config.size_or("rotary_dim", 64), .pairing = RotaryPairing::Neighbours}};
+  const std::int64_t rotated = config.size_or("rotary_dim", 64);
+  if (rotated % 2 != 0 || rotated > model.decoder.head_dim) {
+    config.refuse(
+        "rotary_dim",
+        fmt::format(
+            "must be even and at most {}, the width of a head: {}",
+            model.decoder.head_dim,
+            rotated));
+  }
+  model.decoder.ropes = {{.rotated = rotated, .pairing = RotaryPairing::Neighbours}};
   model.names = {
       .prefix = "transformer.",
       .embedding = "wte",

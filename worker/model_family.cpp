@@ -106,6 +106,14 @@ void refuse_impossible_sizes(const ConfigReader& config, const DecoderConfig& de
   if (decoder.head_dim < 1) {
     config.refuse("num_attention_heads", "must be at most hidden_size");
   }
+  if (decoder.experts && decoder.experts->num_chosen > decoder.experts->num_experts) {
+    config.refuse(
+        "num_experts_per_tok",
+        fmt::format(
+            "must be at most the number of experts, {}: {}",
+            decoder.experts->num_experts,
+            decoder.experts->num_chosen));
+  }
 }
 
 // Options that change what any model computes and that no family has.
