@@ -128,8 +128,41 @@ def more_families() -> dict[str, Callable[[int], Any]]:
         )
         return Family(transformers.Qwen2ForCausalLM, config, storage_dtype="bfloat16", legacy_config=True, window=9)
 
+    def bloom_residual(_: int) -> Family:
+        """Residual branches that begin behind the norms; an odd number of heads."""
+        config = transformers.BloomConfig(
+            vocab_size=131, hidden_size=40, n_layer=2, n_head=5, layer_norm_epsilon=1e-3,
+            apply_residual_connection_post_layernorm=True,
+        )
+        return Family(transformers.BloomForCausalLM, config, legacy_names=True)
+
+    def gpt_neox_sequential(_: int) -> Family:
+        """Sequential block, no biases in attention, all of each head rotated, a tied head."""
+        config = transformers.GPTNeoXConfig(
+            **shared, layer_norm_eps=1e-3, use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True,
+            bos_token_id=0, eos_token_id=0, rope_parameters=rope(5000.0, partial_rotary_factor=1.0),
+        )
+        return Family(transformers.GPTNeoXForCausalLM, config)
+
+    def phi_norms(_: int) -> Family:
+        """LayerNorms with biases on every query and key head, grouped heads, a tied head with a bias."""
+        config = transformers.PhiConfig(
+            **shared, num_key_value_heads=2, layer_norm_eps=1e-3, qk_layernorm=True, hidden_act="gelu",
+            tie_word_embeddings=True, rope_parameters=rope(10000.0, partial_rotary_factor=0.8),
+        )
+        return Family(transformers.PhiForCausalLM, config, legacy_config=True)
+
+    def qwen3_moe_dense(_: int) -> Family:
+        """Experts in every other layer, their weights not renormalised; biases in attention."""
+        config = transformers.Qwen3MoeConfig(
+            **shared, num_key_value_heads=2, head_dim=10, moe_intermediate_size=20, num_experts=5,
+            num_experts_per_tok=2, norm_topk_prob=False, decoder_sparse_step=2, mlp_only_layers=[], rms_norm_eps=1e-3,
+            attention_bias=True, rope_parameters=rope(10000.0),
+        )
+        return Family(transformers.Qwen3MoeForCausalLM, config, legacy_config=True)
+
     recipes = (gemma, phi3, phi3_longrope_short, phi3_longrope_long, stablelm, stablelm_parallel, granite, granite_bias,
-               qwen2_window)
+               qwen2_window, bloom_residual, gpt_neox_sequential, phi_norms, qwen3_moe_dense)
     return {recipe.__name__: recipe for recipe in recipes}
 
 
