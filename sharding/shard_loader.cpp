@@ -57,6 +57,7 @@ std::vector<std::int64_t> stored_shape(const ShardRequest& request) {
 }  // namespace
 
 at::Tensor ShardLoader::load(const ShardRequest& request, at::ScalarType dtype) {
+  requested_.insert(request.name);
   const StoredTensor* const stored = checkpoint_.find(request.name);
   if (stored == nullptr) {
     complaints_.push_back(fmt::format("{} is missing", request.name));
@@ -80,17 +81,23 @@ at::Tensor ShardLoader::load(const ShardRequest& request, at::ScalarType dtype) 
   return tensor.to(dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
 }
 
-void ShardLoader::throw_if_incomplete() const {
-  if (complaints_.empty()) return;
+void ShardLoader::throw_unless_exact(bool (*is_derived)(std::string_view)) const {
+  std::vector<std::string> complaints = complaints_;
+  for (const std::string& name : checkpoint_.names()) {
+    if (requested_.contains(name) || is_derived(name)) continue;
+    complaints.push_back(fmt::format("{} is not expected", name));
+  }
+  if (complaints.empty()) return;
   constexpr std::size_t kMostNamed = 10;
-  const std::size_t named = std::min(kMostNamed, complaints_.size());
+  const std::size_t count = complaints.size();
+  complaints.resize(std::min(kMostNamed, count));
   throw DataError(fmt::format(
-      "{}: the tensors do not fit config.json; fetch the checkpoint again: {} in all: {}{}",
+      "{}: the tensors are not those of a plain model of config.json's model_type; fetch the "
+      "checkpoint again: {} in all: {}{}",
       checkpoint_.folder().string(),
-      complaints_.size(),
-      fmt::join(
-          complaints_.begin(), complaints_.begin() + static_cast<std::ptrdiff_t>(named), "; "),
-      named < complaints_.size() ? "; ..." : ""));
+      count,
+      fmt::join(complaints, "; "),
+      count > kMostNamed ? "; ..." : ""));
 }
 
 }  // namespace limn

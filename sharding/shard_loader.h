@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -38,13 +40,15 @@ class ShardLoader {
 
   bool has(const std::string& name) const { return checkpoint_.find(name) != nullptr; }
 
-  // Throws DataError naming the tensors (ten at most, and their number) that were missing or
-  // misshapen.
-  void throw_if_incomplete() const;
+  // Throws DataError naming (ten at most, and their number) the tensors that were missing or
+  // misshapen, and those that nobody loaded: a tensor too many means that the model computes
+  // something else. `is_derived` tells which names hold no weights and may be there unread.
+  void throw_unless_exact(bool (*is_derived)(std::string_view)) const;
 
  private:
   const Checkpoint& checkpoint_;
   std::vector<std::string> complaints_;
+  std::set<std::string> requested_;
 };
 
 }  // namespace limn

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -55,7 +54,7 @@ bool is_derived(std::string_view name) {
       kDerived, [&](std::string_view suffix) { return name.ends_with(suffix); });
 }
 
-// Loads the tensors of one checkpoint by the family's names, and remembers which it asked for.
+// Loads the tensors of one checkpoint by the family's names.
 class WeightReader {
  public:
   WeightReader(
@@ -63,8 +62,7 @@ class WeightReader {
       const ModelConfig& model,
       Communicator& tensor_ranks,
       at::ScalarType dtype)
-      : checkpoint_(checkpoint),
-        loader_(checkpoint),
+      : loader_(checkpoint),
         config_(model.decoder),
         names_(model.names),
         tensor_ranks_(tensor_ranks),
@@ -84,8 +82,7 @@ class WeightReader {
     }
     if (config_.final_norm) weights.final_norm = norm(prefix_, names_.final_norm);
     read_head(weights);
-    loader_.throw_if_incomplete();
-    refuse_unread();
+    loader_.throw_unless_exact(is_derived);
     return weights;
   }
 
@@ -435,30 +432,9 @@ class WeightReader {
   }
 
   at::Tensor load(const ShardRequest& request, at::ScalarType dtype) {
-    read_.insert(request.name);
     return loader_.load(request, dtype);
   }
 
-  // A tensor that nobody asked for means that the model computes something limn does not.
-  void refuse_unread() const {
-    constexpr std::size_t kMostNamed = 10;
-    std::vector<std::string> unread;
-    for (const std::string& name : checkpoint_.names()) {
-      if (!is_derived(name) && !read_.contains(name)) unread.push_back(name);
-    }
-    if (unread.empty()) return;
-    const std::size_t count = unread.size();
-    unread.resize(std::min(count, kMostNamed));
-    throw DataError(fmt::format(
-        "{}: tensors that config.json does not explain; this is not a plain model of its "
-        "model_type: {} in all: {}{}",
-        checkpoint_.folder().string(),
-        count,
-        fmt::join(unread, ", "),
-        count > kMostNamed ? ", ..." : ""));
-  }
-
-  const Checkpoint& checkpoint_;
   ShardLoader loader_;
   const DecoderConfig& config_;
   const TensorNames& names_;
@@ -467,7 +443,6 @@ class WeightReader {
   std::string prefix_;
   HeadShard heads_;
   Slice vocabulary_;
-  std::set<std::string> read_;
 };
 
 }  // namespace

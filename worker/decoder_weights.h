@@ -57,9 +57,8 @@ at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& mod
 
 // Reads this rank's slices. Matrices and tables are kept as `dtype`, whatever is stored; norms,
 // biases and routers as float32. Borrows: `tensor_ranks`, for as long as the weights live. Throws
-// DataError naming the tensors (ten at most, and their number) that are missing or misshapen or,
-// where none is, those that the config does not explain; JobError when there are more tensor ranks
-// than heads.
+// DataError naming the tensors (ten at most, and their number) that are missing, misshapen or not
+// expected; JobError when there are more tensor ranks than heads.
 DecoderWeights load_decoder_weights(
     const Checkpoint& checkpoint,
     const ModelConfig& model,

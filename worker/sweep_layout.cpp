@@ -13,7 +13,6 @@ namespace {
 
 // Index tensors under construction, one entry for each packed row or target row.
 struct RowIndices {
-  std::vector<std::int64_t> base_tokens;
   std::vector<std::int64_t> positions;
   std::vector<std::int64_t> fed_lengths;
   std::vector<std::int64_t> base_row;
@@ -94,7 +93,6 @@ SweepLayout lay_out_sweep(const Batch& batch, const std::vector<std::vector<KeyF
     const BatchPiece& piece = batch.pieces[i];
     SampleSegments sample = distinct_segments(piece, factors[i]);
     place(sample.base, piece, static_cast<std::int64_t>(indices.positions.size()), indices);
-    indices.base_tokens.insert(indices.base_tokens.end(), piece.tokens.begin(), piece.tokens.end());
     layout.samples.push_back(std::move(sample));
   }
   layout.num_base_rows = static_cast<std::int64_t>(indices.positions.size());
@@ -107,7 +105,6 @@ SweepLayout lay_out_sweep(const Batch& batch, const std::vector<std::vector<KeyF
   }
   layout.num_rows = static_cast<std::int64_t>(indices.positions.size());
   layout.num_target_rows = static_cast<std::int64_t>(indices.target_row.size());
-  layout.base_tokens = index_tensor(indices.base_tokens);
   layout.positions = index_tensor(indices.positions);
   layout.fed_lengths = index_tensor(indices.fed_lengths);
   layout.base_row = index_tensor(indices.base_row);

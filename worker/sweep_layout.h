@@ -51,7 +51,6 @@ struct SweepLayout {
   std::int64_t num_rows = 0;
   std::int64_t num_target_rows = 0;
 
-  at::Tensor base_tokens;  // [base_rows] int64, token ids
   at::Tensor positions;    // [rows] int64, the position of each packed row
   at::Tensor fed_lengths;  // [rows] int64, the fed length of its sample
   at::Tensor base_row;     // [rows] int64, the packed base row with the same sample and position
