@@ -78,7 +78,9 @@ at::Tensor ShardLoader::load(const ShardRequest& request, at::ScalarType dtype) 
     tensor = tensor.narrow(*request.dimension, request.slice.begin, request.slice.size());
   }
   // A copy even where nothing is converted: the weights must not depend on the mapped file.
-  return tensor.to(dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  at::Tensor copy = tensor.to(dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  checkpoint_.release(*stored);
+  return copy;
 }
 
 void ShardLoader::throw_unless_exact(bool (*is_derived)(std::string_view)) const {

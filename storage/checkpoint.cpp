@@ -33,11 +33,12 @@ struct CheckpointFormat {
 };
 
 // The first whose file is there is taken.
+// In the order of transformers.
 constexpr std::array<CheckpointFormat, 4> kFormats = {{
-    {"model.safetensors.index.json", Content::Index, read_safetensors},
     {"model.safetensors", Content::Tensors, read_safetensors},
-    {"pytorch_model.bin.index.json", Content::Index, read_torch_archive},
+    {"model.safetensors.index.json", Content::Index, read_safetensors},
     {"pytorch_model.bin", Content::Tensors, read_torch_archive},
+    {"pytorch_model.bin.index.json", Content::Index, read_torch_archive},
 }};
 
 // Requires: `path` holds a JSON index. The weight map: tensor -> file, a path inside the folder.
@@ -155,6 +156,11 @@ const StoredTensor* Checkpoint::find(std::string_view name) const {
   const FileTensor& read = found->second.read;
   if (!read.tensor) throw DataError(read.refusal);
   return &*read.tensor;
+}
+
+void Checkpoint::release(const StoredTensor& tensor) const {
+  for (const MappedFile& file : files_)
+    file.release(tensor.bytes);
 }
 
 std::vector<std::string> Checkpoint::names() const {

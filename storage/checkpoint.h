@@ -15,8 +15,8 @@ namespace limn {
 // docs/checkpoints.md says which files are read and what is refused. Threads: immutable.
 class Checkpoint {
  public:
-  // Takes the first that is there of model.safetensors.index.json, model.safetensors,
-  // pytorch_model.bin.index.json and pytorch_model.bin, maps it or all files that the index names,
+  // Takes the first that is there of model.safetensors, model.safetensors.index.json,
+  // pytorch_model.bin and pytorch_model.bin.index.json, maps it or all files that the index names,
   // and checks their headers or pickles. The tensors' bytes are not read, but for those that
   // pytorch_model.bin has in another order than row-major: they are copied. Throws IoError when the
   // folder or a file is missing, DataError when one is damaged, truncated or wants to run code.
@@ -25,6 +25,10 @@ class Checkpoint {
   // Null when there is no tensor of that name. Throws DataError when limn cannot hold it as a
   // StoredTensor, mostly for its element type: such a tensor harms nobody who does not ask for it.
   const StoredTensor* find(std::string_view name) const;
+
+  // Gives the memory of a tensor's mapped bytes back to the system; who reads them again gets them
+  // from the file again. Keeps a rank's memory at what it copied while it reads a large checkpoint.
+  void release(const StoredTensor& tensor) const;
 
   // All names, sorted.
   std::vector<std::string> names() const;

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cstddef>
 #include <utility>
 
 #include <fmt/format.h>
@@ -37,6 +39,22 @@ MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(bytes_, other.bytes_);
   return *this;
+}
+
+void MappedFile::release(std::span<const std::byte> bytes) const {
+  const std::byte* const file_end = bytes_.data() + bytes_.size();
+  const bool is_inside =
+      !bytes.empty() && bytes.data() >= bytes_.data() && bytes.data() + bytes.size() <= file_end;
+  if (!is_inside) return;
+  // Whole pages from the one of the first byte on; a mapping begins at a page.
+  const auto page = static_cast<std::ptrdiff_t>(::sysconf(_SC_PAGESIZE));
+  const std::ptrdiff_t begin = (bytes.data() - bytes_.data()) / page * page;
+  const std::ptrdiff_t end = bytes.data() + bytes.size() - bytes_.data();
+  // Advice: if it is not taken, nothing but memory is lost.
+  ::madvise(
+      const_cast<std::byte*>(bytes_.data() + begin),
+      static_cast<std::size_t>(end - begin),
+      MADV_DONTNEED);
 }
 
 }  // namespace limn

@@ -21,6 +21,10 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
 
+  // Gives the memory of these bytes, as far as they are bytes of this file, back to the system.
+  // They stay readable: reading them again brings them back from the file.
+  void release(std::span<const std::byte> bytes) const;
+
  private:
   std::span<const std::byte> bytes_;
 };

@@ -222,8 +222,8 @@ TEST_F(CheckpointTest, SaysWhatItLookedFor) {
       message_of<IoError>([&] { Checkpoint checkpoint(folder_.path()); }),
       testing::AllOf(
           HasSubstr(folder_.path().string()),
-          EndsWith("has one of: model.safetensors.index.json, model.safetensors, "
-                   "pytorch_model.bin.index.json, pytorch_model.bin")));
+          EndsWith("has one of: model.safetensors, model.safetensors.index.json, "
+                   "pytorch_model.bin, pytorch_model.bin.index.json")));
 }
 
 // Two shards and their index.
@@ -283,17 +283,17 @@ TEST_F(ShardedCheckpointTest, RefusesATensorInTwoShards) {
       refusal(), EndsWith("model-2.safetensors: a tensor is also in model-1.safetensors: a"));
 }
 
-TEST_F(ShardedCheckpointTest, AnIndexGoesBeforeASingleFileAndSafetensorsBeforePickles) {
+TEST_F(ShardedCheckpointTest, ASingleFileGoesBeforeAnIndexAndSafetensorsBeforePickles) {
   write_shard("model.safetensors", "single");
   write_bytes(folder_ / "pytorch_model.bin", "never looked at");
   write_bytes(folder_ / "pytorch_model.bin.index.json", "never looked at");
-  EXPECT_THAT(Checkpoint(folder_.path()).names(), ElementsAre("a", "b"));
-  std::filesystem::remove(folder_ / "model.safetensors.index.json");
   EXPECT_THAT(Checkpoint(folder_.path()).names(), ElementsAre("single"));
   std::filesystem::remove(folder_ / "model.safetensors");
-  EXPECT_THAT(refusal(), HasSubstr("pytorch_model.bin.index.json:1:2: is not JSON"));
-  std::filesystem::remove(folder_ / "pytorch_model.bin.index.json");
+  EXPECT_THAT(Checkpoint(folder_.path()).names(), ElementsAre("a", "b"));
+  std::filesystem::remove(folder_ / "model.safetensors.index.json");
   EXPECT_THAT(refusal(), HasSubstr("pytorch_model.bin: no zip archive"));
+  std::filesystem::remove(folder_ / "pytorch_model.bin");
+  EXPECT_THAT(refusal(), HasSubstr("pytorch_model.bin.index.json:1:2: is not JSON"));
 }
 
 TEST_F(ShardedCheckpointTest, RefusesAnIndexWithoutAWeightMap) {

@@ -45,6 +45,21 @@ TEST(MappedFileTest, BytesStayWhereTheyAreWhenItMoves) {
   EXPECT_EQ(text_of(other), "one");
 }
 
+TEST(MappedFileTest, KeepsItsBytesReadableWhenTheirMemoryIsReleased) {
+  const TemporaryFolder folder;
+  const std::string text(100'000, 'x');
+  write_bytes(folder / "a", text);
+  const MappedFile file(folder / "a");
+  EXPECT_EQ(text_of(file), text);
+  file.release(file.bytes());
+  file.release(file.bytes().subspan(5'000, 70'000));
+  EXPECT_EQ(text_of(file), text);
+  // Bytes of somebody else are none of its business.
+  const std::string other = "other";
+  file.release(std::as_bytes(std::span(other)));
+  EXPECT_EQ(other, "other");
+}
+
 TEST(MappedFileTest, NamesWhatCannotBeMapped) {
   const TemporaryFolder folder;
   EXPECT_THAT(

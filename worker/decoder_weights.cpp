@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <string>
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <spdlog/spdlog.h>
 
 #include "sharding/shard_loader.h"
 #include "storage/error.h"
@@ -62,7 +64,8 @@ class WeightReader {
       const ModelConfig& model,
       Communicator& tensor_ranks,
       at::ScalarType dtype)
-      : loader_(checkpoint),
+      : checkpoint_folder_(checkpoint.folder().string()),
+        loader_(checkpoint),
         config_(model.decoder),
         names_(model.names),
         tensor_ranks_(tensor_ranks),
@@ -79,6 +82,7 @@ class WeightReader {
     for (std::int64_t layer = 0; layer < config_.num_layers(); ++layer) {
       weights.layers.push_back(
           read_layer(prefix_ + numbered(names_.layer, layer), config_.layers[layer].has_experts));
+      tell_progress(layer + 1);
     }
     if (config_.final_norm) weights.final_norm = norm(prefix_, names_.final_norm);
     read_head(weights);
@@ -87,6 +91,14 @@ class WeightReader {
   }
 
  private:
+  // A line every ten seconds: reading a large checkpoint takes minutes.
+  void tell_progress(std::int64_t num_read) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - told_at_ < std::chrono::seconds(10)) return;
+    told_at_ = now;
+    spdlog::info("{}: {} of {} layers read", checkpoint_folder_, num_read, config_.num_layers());
+  }
+
   std::int64_t embedding_width() const {
     return config_.embedding_width > 0 ? config_.embedding_width : config_.hidden;
   }
@@ -435,6 +447,7 @@ class WeightReader {
     return loader_.load(request, dtype);
   }
 
+  std::string checkpoint_folder_;
   ShardLoader loader_;
   const DecoderConfig& config_;
   const TensorNames& names_;
@@ -443,6 +456,7 @@ class WeightReader {
   std::string prefix_;
   HeadShard heads_;
   Slice vocabulary_;
+  std::chrono::steady_clock::time_point told_at_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace
