@@ -181,9 +181,8 @@ TEST_F(DecoderWeightsTest, NamesEverythingThatIsWrongAtOnce) {
   tensors_.push_back({"adapter", {1}, {0.0F}});
   EXPECT_THAT(
       refusal(),
-      EndsWith(
-          "3 in all: model.norm.weight is missing; lm_head.weight is [28], expected [7, 4]; "
-          "adapter is not expected"));
+      EndsWith("3 in all: model.norm.weight is missing; lm_head.weight is [28], expected [7, 4]; "
+               "adapter is not expected"));
 }
 
 TEST_F(DecoderWeightsTest, NamesTenOfManyAndTheirNumber) {
