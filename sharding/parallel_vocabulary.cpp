@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
+#include <limits>
 
 #include <ATen/ATen.h>
 
@@ -12,8 +12,10 @@ namespace limn {
 
 namespace {
 
-// Logits of 256 rows and a vocabulary of 150,000 are 154 MB in float32.
-constexpr std::int64_t kLogitRows = 256;
+// A block of logits is 32 MiB in float32: the products are large, and a vocabulary of any size
+// costs no more memory.
+constexpr std::int64_t kLogitRows = 1024;
+constexpr std::int64_t kLogitIds = 8192;
 
 // Where an id has a row in a shard, and which; 0 where it has none.
 struct LocalIds {
@@ -26,33 +28,40 @@ LocalIds local_ids(const at::Tensor& ids, const Slice& vocabulary) {
   return {held, (ids - vocabulary.begin).masked_fill_(held.logical_not(), 0)};
 }
 
-// [targets, hidden] -> [targets, vocab/t]
-at::Tensor logits_of(const VocabularyParallelLogProb& head, const at::Tensor& x) {
-  at::Tensor logits_shard = product(x, head.weight);
-  if (head.bias.defined()) logits_shard.add_(head.bias);
-  if (head.scale != 1) logits_shard.mul_(head.scale);
-  if (head.softcap != 0) logits_shard.div_(head.softcap).tanh_().mul_(head.softcap);
-  return logits_shard;
-}
+// The softmax of rows of logits that come a block at a time (Milakov and Gimelshein 2018). Sums are
+// float64: a vocabulary has 10^5 addends, and deltas are differences of what comes out.
+struct RunningSoftmax {
+  at::Tensor largest;       // [rows], of the logits so far
+  at::Tensor sum;           // [rows] float64, of exp(logit - largest)
+  at::Tensor target_logit;  // [rows] float64, 0 until its block has come
 
-at::Tensor log_prob(
-    const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) {
-  const at::Tensor logits_shard = logits_of(head, x);  // [targets, vocab/t]
+  explicit RunningSoftmax(std::int64_t rows)
+      : largest(at::full({rows}, -std::numeric_limits<float>::infinity())),
+        sum(at::zeros({rows}, at::kDouble)),
+        target_logit(at::zeros({rows}, at::kDouble)) {}
 
-  at::Tensor largest = logits_shard.amax(1);  // [targets]
-  head.tensor_ranks->all_reduce(largest, ReduceOp::Max);
+  // The members of some rows.
+  RunningSoftmax rows(std::int64_t begin, std::int64_t count) const {
+    RunningSoftmax part(0);
+    part.largest = largest.narrow(0, begin, count);
+    part.sum = sum.narrow(0, begin, count);
+    part.target_logit = target_logit.narrow(0, begin, count);
+    return part;
+  }
 
-  // Of each rank: its addend of the sum of exponentials, and the target's logit if it holds the
-  // target. Summed in float64: a vocabulary has 10^5 addends, and deltas are differences of what
-  // comes out.
-  const LocalIds local = local_ids(ids, head.vocabulary);
-  const at::Tensor shifted = logits_shard - largest.unsqueeze(1);
-  at::Tensor sums = at::empty({2, x.size(0)}, x.options().dtype(at::kDouble));
-  sums[0].copy_(shifted.exp().sum(1, /*keepdim=*/false, at::kDouble));
-  sums[1].copy_(shifted.gather(1, local.row.unsqueeze(1)).squeeze(1).mul_(local.held));
-  head.tensor_ranks->all_reduce(sums, ReduceOp::Sum);
-  return sums[1] - sums[0].log();
-}
+  // Takes in logits [rows, ids], whose contents are lost. `ids` of the rows' targets among them.
+  void add(at::Tensor& logits, const LocalIds& ids) {
+    target_logit.add_(logits.gather(1, ids.row.unsqueeze(1)).squeeze(1).mul_(ids.held));
+    rescale(at::maximum(largest, logits.amax(1)));
+    sum.add_(logits.sub_(largest.unsqueeze(1)).exp_().sum(1, /*keepdim=*/false, at::kDouble));
+  }
+
+  // In place, for these members may be parts of others.
+  void rescale(const at::Tensor& new_largest) {
+    sum.mul_((largest - new_largest).to(at::kDouble).exp_());
+    largest.copy_(new_largest);
+  }
+};
 
 }  // namespace
 
@@ -67,15 +76,30 @@ at::Tensor VocabularyParallelEmbedding::operator()(const at::Tensor& token_ids) 
 
 at::Tensor VocabularyParallelLogProb::operator()(
     const at::Tensor& x, const at::Tensor& target_ids) const {
-  // Once for all pieces.
-  VocabularyParallelLogProb head = *this;
-  head.weight = weight.to(at::kFloat);
-  std::vector<at::Tensor> pieces;
-  for (std::int64_t begin = 0; begin < x.size(0); begin += kLogitRows) {
-    const std::int64_t count = std::min(kLogitRows, x.size(0) - begin);
-    pieces.push_back(log_prob(head, x.narrow(0, begin, count), target_ids.narrow(0, begin, count)));
+  RunningSoftmax softmax(x.size(0));
+  for (std::int64_t id = 0; id < weight.size(0); id += kLogitIds) {
+    const std::int64_t num_ids = std::min(kLogitIds, weight.size(0) - id);
+    // Converted once for all rows.
+    const at::Tensor block = weight.narrow(0, id, num_ids).to(at::kFloat);
+    const Slice block_ids{vocabulary.begin + id, vocabulary.begin + id + num_ids};
+    for (std::int64_t row = 0; row < x.size(0); row += kLogitRows) {
+      const std::int64_t num_rows = std::min(kLogitRows, x.size(0) - row);
+      at::Tensor logits = product(x.narrow(0, row, num_rows), block);
+      if (bias.defined()) logits.add_(bias.narrow(0, id, num_ids));
+      if (scale != 1) logits.mul_(scale);
+      if (softcap != 0) logits.div_(softcap).tanh_().mul_(softcap);
+      softmax.rows(row, num_rows)
+          .add(logits, local_ids(target_ids.narrow(0, row, num_rows), block_ids));
+    }
   }
-  return at::cat(pieces);
+
+  // The ranks' softmaxes over their own ids become one over all.
+  at::Tensor largest = softmax.largest.clone();
+  tensor_ranks->all_reduce(largest, ReduceOp::Max);
+  softmax.rescale(largest);
+  at::Tensor sums = at::stack({softmax.sum, softmax.target_logit});
+  tensor_ranks->all_reduce(sums, ReduceOp::Sum);
+  return sums[1] - sums[0].log() - largest.to(at::kDouble);
 }
 
 }  // namespace limn

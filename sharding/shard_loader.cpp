@@ -54,14 +54,26 @@ std::vector<std::int64_t> stored_shape(const ShardRequest& request) {
   return shape;
 }
 
+std::vector<std::int64_t> shard_shape(const ShardRequest& request) {
+  std::vector<std::int64_t> shape = request.shape;
+  if (request.dimension) shape[*request.dimension] = request.slice.size();
+  return shape;
+}
+
+at::Tensor slice_of(const at::Tensor& stored, const ShardRequest& request) {
+  const at::Tensor tensor = request.orientation == Orientation::InOut ? stored.t() : stored;
+  if (!request.dimension) return tensor;
+  return tensor.narrow(*request.dimension, request.slice.begin, request.slice.size());
+}
+
 }  // namespace
 
-at::Tensor ShardLoader::load(const ShardRequest& request, at::ScalarType dtype) {
+const StoredTensor* ShardLoader::find(const ShardRequest& request) {
   requested_.insert(request.name);
   const StoredTensor* const stored = checkpoint_.find(request.name);
   if (stored == nullptr) {
     complaints_.push_back(fmt::format("{} is missing", request.name));
-    return {};
+    return nullptr;
   }
   const std::vector<std::int64_t> expected = stored_shape(request);
   if (stored->shape != expected) {
@@ -70,17 +82,34 @@ at::Tensor ShardLoader::load(const ShardRequest& request, at::ScalarType dtype) 
         request.name,
         fmt::join(stored->shape, ", "),
         fmt::join(expected, ", ")));
-    return {};
+    return nullptr;
   }
-  at::Tensor tensor = borrow(*stored);
-  if (request.orientation == Orientation::InOut) tensor = tensor.t();
-  if (request.dimension) {
-    tensor = tensor.narrow(*request.dimension, request.slice.begin, request.slice.size());
-  }
+  return stored;
+}
+
+at::Tensor ShardLoader::load(const ShardRequest& request, at::ScalarType dtype) {
+  return load_joined({&request, 1}, dtype);
+}
+
+at::Tensor ShardLoader::load_joined(std::span<const ShardRequest> requests, at::ScalarType dtype) {
+  std::vector<const StoredTensor*> stored;
+  for (const ShardRequest& request : requests)
+    stored.push_back(find(request));
+  if (std::ranges::find(stored, nullptr) != stored.end()) return {};
+
+  std::vector<std::int64_t> shape = shard_shape(requests.front());
+  for (const ShardRequest& request : requests.subspan(1))
+    shape[0] += shard_shape(request)[0];
   // A copy even where nothing is converted: the weights must not depend on the mapped file.
-  at::Tensor copy = tensor.to(dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
-  checkpoint_.release(*stored);
-  return copy;
+  at::Tensor joined = at::empty(shape, dtype);
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const at::Tensor slice = slice_of(borrow(*stored[i]), requests[i]);
+    joined.narrow(0, row, slice.size(0)).copy_(slice);
+    row += slice.size(0);
+    checkpoint_.release(*stored[i]);
+  }
+  return joined;
 }
 
 void ShardLoader::throw_unless_exact(bool (*is_derived)(std::string_view)) const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,11 @@ class ShardLoader {
   // another shape.
   at::Tensor load(const ShardRequest& request, at::ScalarType dtype);
 
+  // The requested slices one below the other (joined along dimension 0), each copied straight to
+  // its place: pieces of their own would leave holes in the heap that nothing fits into again.
+  // Undefined, with entries in the report, unless all are there. Requires: at least one request.
+  at::Tensor load_joined(std::span<const ShardRequest> requests, at::ScalarType dtype);
+
   bool has(const std::string& name) const { return checkpoint_.find(name) != nullptr; }
 
   // Throws DataError naming (ten at most, and their number) the tensors that were missing or
@@ -46,6 +52,9 @@ class ShardLoader {
   void throw_unless_exact(bool (*is_derived)(std::string_view)) const;
 
  private:
+  // The stored tensor, or null and an entry in the report.
+  const StoredTensor* find(const ShardRequest& request);
+
   const Checkpoint& checkpoint_;
   std::vector<std::string> complaints_;
   std::set<std::string> requested_;

@@ -44,13 +44,14 @@ TEST_F(ParallelLayersTest, EmbeddingGivesTheTablesRowsExactly) {
 }
 
 TEST_F(ParallelLayersTest, LogProbEqualsTheWholeLogSoftmax) {
-  // More rows than one chunk of logits holds, and logits large enough to overflow a bare
-  // exponential.
-  const std::int64_t targets = 600;
+  // More rows and ids than one block of logits holds on any number of ranks, and logits large
+  // enough to overflow a bare exponential.
+  constexpr std::int64_t targets = 1100;
+  constexpr std::int64_t vocabulary = 33'000;
   const at::Tensor x = random_tensor({targets, 16}, 7) * 20;
-  const at::Tensor table = random_tensor({53, 16}, 8);
-  const at::Tensor ids = at::arange(targets, at::kLong).remainder(53);
-  const Slice slice = even_slice(53, ranks->size(), ranks->rank());
+  const at::Tensor table = random_tensor({vocabulary, 16}, 8);
+  const at::Tensor ids = at::arange(targets, at::kLong).mul(31).remainder(vocabulary);
+  const Slice slice = even_slice(vocabulary, ranks->size(), ranks->rank());
   const VocabularyParallelLogProb head{
       .weight = rows(table, slice), .vocabulary = slice, .tensor_ranks = ranks.get()};
 

@@ -30,14 +30,6 @@ Slice shifted(const Slice& slice, std::int64_t offset) {
   return {slice.begin + offset, slice.end + offset};
 }
 
-// Undefined when a part could not be loaded; the loader has noted why.
-at::Tensor joined(const std::vector<at::Tensor>& parts) {
-  for (const at::Tensor& part : parts) {
-    if (!part.defined()) return {};
-  }
-  return parts.size() == 1 ? parts[0] : at::cat(parts);
-}
-
 // Published files may leave the prefix of their class away.
 std::string prefix_in_file(const Checkpoint& checkpoint, const TensorNames& names) {
   const std::string bare = fmt::format("{}.weight", names.embedding);
@@ -337,18 +329,18 @@ class WeightReader {
   // Several linear layers of the same input as one matrix product.
   ColumnParallelLinear joined_columns(
       const std::string& prefix, const std::vector<Columns>& parts, bool with_bias) {
-    std::vector<at::Tensor> weights;
-    std::vector<at::Tensor> biases;
+    std::vector<ShardRequest> weights;
+    std::vector<ShardRequest> biases;
     for (const Columns& part : parts) {
       const std::string name = prefix + std::string(part.name);
-      weights.push_back(load(
-          {name + ".weight", {part.outputs, config_.hidden}, 0, part.slice, orientation()},
-          dtype_));
-      if (with_bias) {
-        biases.push_back(load({name + ".bias", {part.outputs}, 0, part.slice}, at::kFloat));
-      }
+      weights.push_back(
+          {name + ".weight", {part.outputs, config_.hidden}, 0, part.slice, orientation()});
+      biases.push_back({name + ".bias", {part.outputs}, 0, part.slice});
     }
-    return {joined(weights), with_bias ? joined(biases) : at::Tensor()};
+    ColumnParallelLinear linear;
+    linear.weight = loader_.load_joined(weights, dtype_);
+    if (with_bias) linear.bias = loader_.load_joined(biases, at::kFloat);
+    return linear;
   }
 
   RowParallelLinear row_parallel(
