@@ -7,7 +7,9 @@
 #include "launch/job_file.h"
 #include "launch/version.h"
 #include "storage/fingerprint.h"
+#include "worker/decoder_weights.h"
 #include "worker/model_fingerprint.h"
+#include "worker/sweep_compute.h"
 
 namespace limn {
 
@@ -15,9 +17,9 @@ namespace {
 
 // Deltas that differ, beyond rounding, from those of an earlier version of limn get a new number
 // here, so that no run is continued with other arithmetic.
-constexpr const char* kNumericsVersion = "1";
+constexpr const char* kNumericsVersion = "2";
 
-RunManifest manifest_of(const Job& job, const Checkpoint& checkpoint) {
+RunManifest manifest_of(const Job& job, const ModelConfig& config, const Checkpoint& checkpoint) {
   RunManifest manifest;
   const std::string model = model_fingerprint(checkpoint);
   manifest.fingerprint = value_fingerprint(job);
@@ -29,7 +31,8 @@ RunManifest manifest_of(const Job& job, const Checkpoint& checkpoint) {
       .model = model,
       .software_version = std::string(software_version()),
       .tensor_parallel = job.parallel.tensor_parallel,
-      .dtype = "float32"};
+      .dtype = std::string(
+          name_of(choose_sweep_compute(job.model.compute, stored_dtype(checkpoint, config))))};
   return manifest;
 }
 
@@ -47,7 +50,8 @@ Coordination prepare_coordination(
   const ModelLimits limits{
       .vocab_size = model.decoder.vocab_size, .max_positions = model.decoder.max_positions};
   const SamplePreparer preparer(tokenizer.get(), job.explain, limits);
-  RunDirectory run_directory = RunDirectory::open(job.output.path, manifest_of(job, checkpoint));
+  RunDirectory run_directory =
+      RunDirectory::open(job.output.path, manifest_of(job, model, checkpoint));
   auto finished_batches = run_directory.finished_batches();
   const DatasetSurvey survey = survey_dataset(job, preparer, finished_batches);
   return {

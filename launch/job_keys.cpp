@@ -31,9 +31,9 @@ constexpr std::array<std::string_view, 4> kWordsOf<UnitKind> = {
 
 constexpr std::array<std::string_view, 3> kLaterUnits = {"paragraph", "delimiter", "grid:"};
 constexpr std::array<std::string_view, 4> kDtypes = {"auto", "float32", "bfloat16", "float16"};
-constexpr std::array<std::string_view, 2> kComputes = {"auto", "float32"};
-constexpr std::array<std::string_view, 3> kLaterComputes = {
-    "bfloat16", "bfloat16_delta", "int8_delta"};
+constexpr std::array<std::string_view, 4> kComputes = {
+    "auto", "float32", "bfloat16", "bfloat16_delta"};
+constexpr std::array<std::string_view, 1> kLaterComputes = {"int8_delta"};
 constexpr std::array<std::string_view, 1> kFormats = {"jsonl"};
 constexpr std::array<std::string_view, 1> kLaterFormats = {"squad"};
 constexpr std::array<std::string_view, 1> kTargets = {"given"};
@@ -144,7 +144,8 @@ constexpr std::array kJobKeys = {
         "model.compute",
         KeyEffect::AltersValues,
         WordRule{kComputes, kLaterComputes},
-        "arithmetic of the sweep"),
+        "arithmetic of the sweep; auto: bfloat16_delta where the checkpoint is bfloat16, else "
+        "float32"),
     key<&Job::data, &DataOptions::path>(
         "data.path", KeyEffect::Neutral, PathRule{}, "the dataset to explain"),
     key<&Job::data, &DataOptions::format>(

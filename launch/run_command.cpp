@@ -24,6 +24,7 @@
 #include "worker/decoder_weights.h"
 #include "worker/model_family.h"
 #include "worker/sweep.h"
+#include "worker/sweep_compute.h"
 #include "worker/worker_loop.h"
 
 namespace limn {
@@ -86,7 +87,11 @@ class Run {
     });
     if (coordinates()) log_start(mesh, model);
 
-    SweepEngine engine(model.decoder, weights, job_.explain.suppression);
+    SweepEngine engine(
+        model.decoder,
+        weights,
+        job_.explain.suppression,
+        choose_sweep_compute(job_.model.compute, stored_dtype(checkpoint, model)));
     const RunOutcome outcome = compute(mesh, engine);
     if (!everyone_knows(coordinates() && outcome == RunOutcome::Done)) {
       return coordinates() ? stopped_exit_code(num_sealed_batches_, coordination_->run_directory)

@@ -1,6 +1,5 @@
 // Linear layers whose weights are spread over the tensor ranks of a group
-// (Megatron-LM, Shoeybi et al. 2019, section 3). Activations and products are float32, whatever the
-// dtype in which a weight is kept.
+// (Megatron-LM, Shoeybi et al. 2019, section 3).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,8 +8,8 @@
 
 namespace limn {
 
-// x W^T in float32: a weight of fewer bits is converted, which is exact, for the time of the
-// product. [rows, in] -> [rows, out]
+// x W^T in the dtype of the weight, float32 or bfloat16, into which x is converted; sums are
+// float32. [rows, in] -> [rows, out]
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight);
 
 // y_shard = x W_shard^T + b_shard: every rank computes its own outputs from all inputs. No
@@ -19,7 +18,7 @@ struct ColumnParallelLinear {
   at::Tensor weight;  // [out/t, in]
   at::Tensor bias;    // [out/t], float32; undefined: none
 
-  // [rows, in] -> [rows, out/t]
+  // [rows, in] -> [rows, out/t] in the dtype of the weight
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
@@ -30,8 +29,11 @@ struct RowParallelLinear {
   at::Tensor bias;    // [out], float32, whole on every rank; undefined: none
   Communicator* tensor_ranks = nullptr;
 
-  // [rows, in/t] -> [rows, out], bitwise the same on every rank. Collective. Waits.
+  // [rows, in/t] -> [rows, out] in float32, bitwise the same on every rank. Collective. Waits.
   at::Tensor operator()(const at::Tensor& x_shard) const;
+
+  // The same without b. Collective. Waits.
+  at::Tensor without_bias(const at::Tensor& x_shard) const;
 };
 
 }  // namespace limn

@@ -74,17 +74,18 @@ at::Tensor VocabularyParallelEmbedding::operator()(const at::Tensor& token_ids) 
   return x;
 }
 
-at::Tensor VocabularyParallelLogProb::operator()(
-    const at::Tensor& x, const at::Tensor& target_ids) const {
-  RunningSoftmax softmax(x.size(0));
+template <typename LogitsOf>
+at::Tensor VocabularyParallelLogProb::log_probs(
+    const at::Tensor& target_ids, const LogitsOf& logits_of) const {
+  const std::int64_t rows = target_ids.size(0);
+  RunningSoftmax softmax(rows);
   for (std::int64_t id = 0; id < weight.size(0); id += kLogitIds) {
     const std::int64_t num_ids = std::min(kLogitIds, weight.size(0) - id);
-    // Converted once for all rows.
-    const at::Tensor block = weight.narrow(0, id, num_ids).to(at::kFloat);
+    const auto products = logits_of(weight.narrow(0, id, num_ids));
     const Slice block_ids{vocabulary.begin + id, vocabulary.begin + id + num_ids};
-    for (std::int64_t row = 0; row < x.size(0); row += kLogitRows) {
-      const std::int64_t num_rows = std::min(kLogitRows, x.size(0) - row);
-      at::Tensor logits = product(x.narrow(0, row, num_rows), block);
+    for (std::int64_t row = 0; row < rows; row += kLogitRows) {
+      const std::int64_t num_rows = std::min(kLogitRows, rows - row);
+      at::Tensor logits = products(row, num_rows);
       if (bias.defined()) logits.add_(bias.narrow(0, id, num_ids));
       if (scale != 1) logits.mul_(scale);
       if (softcap != 0) logits.div_(softcap).tanh_().mul_(softcap);
@@ -100,6 +101,30 @@ at::Tensor VocabularyParallelLogProb::operator()(
   at::Tensor sums = at::stack({softmax.sum, softmax.target_logit});
   tensor_ranks->all_reduce(sums, ReduceOp::Sum);
   return sums[1] - sums[0].log() - largest.to(at::kDouble);
+}
+
+at::Tensor VocabularyParallelLogProb::operator()(
+    const at::Tensor& x, const at::Tensor& target_ids) const {
+  return log_probs(target_ids, [&](const at::Tensor& ids) {
+    // Converted once for all rows.
+    return [&x, block = ids.to(at::kFloat)](std::int64_t row, std::int64_t count) {
+      return product(x.narrow(0, row, count), block);
+    };
+  });
+}
+
+at::Tensor VocabularyParallelLogProb::of_differences(
+    const at::Tensor& difference,
+    const at::Tensor& target_ids,
+    const at::Tensor& base,
+    const at::Tensor& base_row) const {
+  return log_probs(target_ids, [&](const at::Tensor& ids) {
+    const at::Tensor base_logits = product(base, ids.to(at::kFloat));
+    return [&, base_logits, block = ids.to(at::kBFloat16)](std::int64_t row, std::int64_t count) {
+      at::Tensor logits = base_logits.index_select(0, base_row.narrow(0, row, count));
+      return logits.add_(product(difference.narrow(0, row, count), block));
+    };
+  });
 }
 
 }  // namespace limn

@@ -31,6 +31,21 @@ struct VocabularyParallelLogProb {
   // [targets, hidden] and [targets] int64 -> [targets] float64. Logits are made for a bounded
   // number of rows at a time. Collective. Waits.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& target_ids) const;
+
+  // The same for rows that are given as their difference from a base row: [targets, hidden], with
+  // `base` [base rows, hidden] and `base_row` [targets] int64. The difference is multiplied in
+  // bfloat16. Collective. Waits.
+  at::Tensor of_differences(
+      const at::Tensor& difference,
+      const at::Tensor& target_ids,
+      const at::Tensor& base,
+      const at::Tensor& base_row) const;
+
+ private:
+  // `logits_of(id, num_ids)` prepares a block of ids and returns what makes the products of a
+  // range of rows with it.
+  template <typename LogitsOf>
+  at::Tensor log_probs(const at::Tensor& target_ids, const LogitsOf& logits_of) const;
 };
 
 }  // namespace limn

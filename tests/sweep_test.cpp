@@ -276,9 +276,9 @@ TEST_F(SweepTest, EqualPerturbationsShareTheirRows) {
   for (const Perturbation& perturbation : piece.perturbations) {
     factors.push_back(key_factors(perturbation, Suppression{}, piece.fed_length(), {}));
   }
-  const SweepLayout layout = lay_out_sweep({0, {piece}}, {factors});
-  ASSERT_EQ(layout.samples[0].perturbed.size(), 2U);
-  EXPECT_EQ(layout.samples[0].segment_of[0], layout.samples[0].segment_of[2]);
+  const SweepLayout layout = lay_out_sweep({0, {piece}}, {factors}, /*block_rows=*/16);
+  ASSERT_EQ(layout.segments.size(), 3U);  // the base's, too
+  EXPECT_EQ(layout.segment_of[0][0], layout.segment_of[0][2]);
   // 13 rows are fed; those before the first suppressed key are the base's.
   EXPECT_EQ(layout.num_rows, 13 + (13 - 3) + (13 - 5));
   EXPECT_EQ(layout.num_target_rows, 3 * 2);

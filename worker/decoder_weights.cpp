@@ -461,6 +461,23 @@ at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& mod
   return at::kFloat;
 }
 
+LayerWeights with_dtype(const LayerWeights& layer, at::ScalarType dtype) {
+  LayerWeights converted = layer;
+  const auto convert = [&](at::Tensor& matrix) { matrix = matrix.to(dtype); };
+  convert(converted.attention.query_key_value.weight);
+  convert(converted.attention.out.weight);
+  if (auto* const dense = std::get_if<Mlp>(&converted.mlp)) {
+    convert(dense->up.weight);
+    convert(dense->down.weight);
+    return converted;
+  }
+  for (Expert& expert : std::get<ExpertMlp>(converted.mlp).experts) {
+    convert(expert.gate_up);
+    convert(expert.down);
+  }
+  return converted;
+}
+
 DecoderWeights load_decoder_weights(
     const Checkpoint& checkpoint,
     const ModelConfig& model,

@@ -39,6 +39,9 @@ struct LayerWeights {
   std::optional<Norm> mlp_out_norm;
 };
 
+// The layer with all matrices as `dtype`; those that are so already are shared.
+LayerWeights with_dtype(const LayerWeights& layer, at::ScalarType dtype);
+
 struct DecoderWeights {
   HeadShard heads;
   VocabularyParallelEmbedding embedding;  // [vocab/t, width]

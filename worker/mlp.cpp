@@ -10,7 +10,7 @@ namespace limn {
 
 namespace {
 
-at::Tensor activated(const at::Tensor& x, Activation activation) {
+at::Tensor activate(const at::Tensor& x, Activation activation) {
   switch (activation) {
     case Activation::Silu:
       return at::silu(x);
@@ -27,7 +27,7 @@ at::Tensor activated(const at::Tensor& x, Activation activation) {
 // The gate's half and the other half of [rows, 2 inner/t].
 at::Tensor gated(const at::Tensor& gate_up, Activation activation) {
   const auto halves = gate_up.chunk(2, 1);
-  return activated(halves[0], activation).mul_(halves[1]);
+  return activate(halves[0], activation).mul_(halves[1]);
 }
 
 // gpt_oss: (up + 1) gate sigmoid(1.702 gate), gate at most 7, up between -7 and 7.
@@ -41,11 +41,11 @@ at::Tensor clamped_gated(const at::Tensor& gate_up) {
 
 // This rank's addend of one expert's output: [rows, hidden].
 at::Tensor expert_output(const ExpertMlp& mlp, const Expert& expert, const at::Tensor& x) {
-  at::Tensor gate_up = product(x, expert.gate_up);
+  at::Tensor gate_up = product(x, expert.gate_up).to(at::kFloat);
   if (expert.gate_up_bias.defined()) gate_up.add_(expert.gate_up_bias);
   const at::Tensor inner =
       mlp.config.clamped_with_bias ? clamped_gated(gate_up) : gated(gate_up, mlp.activation);
-  at::Tensor y = product(inner, expert.down);
+  at::Tensor y = product(inner, expert.down).to(at::kFloat);
   if (expert.down_bias.defined()) y.add_(expert.down_bias);
   return y;
 }
@@ -69,9 +69,12 @@ Routing route(const ExpertMlp& mlp, const at::Tensor& x) {
 
 }  // namespace
 
+at::Tensor Mlp::activated(const at::Tensor& inner) const {
+  return kind == MlpKind::Gated ? gated(inner, activation) : activate(inner, activation);
+}
+
 at::Tensor Mlp::operator()(const at::Tensor& x) const {
-  const at::Tensor y = up(x);
-  return down(kind == MlpKind::Gated ? gated(y, activation) : activated(y, activation));
+  return down(activated(up(x).to(at::kFloat)));
 }
 
 at::Tensor ExpertMlp::operator()(const at::Tensor& x) const {

@@ -1,225 +1,217 @@
 #include "worker/suppressed_attention.h"
 
 #include <algorithm>
-#include <limits>
+#include <atomic>
+#include <utility>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "storage/error.h"
+#include "worker/kernels/cpu_kernels.h"
 
 namespace limn {
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+// Queries of one task. More share a panel of keys while it is in the first cache, fewer waste less
+// above the diagonal.
+constexpr std::int64_t kTaskQueries = 48;
 
-// Rows of one matrix product. More rows waste work above the diagonal, fewer make the products
-// thin.
-constexpr std::int64_t kBlockRows = 64;
-
-// [rows, keys] bool: the keys that a row must not see, of its future or before its window.
-at::Tensor unseen_keys(std::int64_t rows, std::int64_t keys, const LogitBlock& block) {
-  const at::Tensor row =
-      at::arange(block.first_row, block.first_row + rows, at::kLong).unsqueeze(1);
-  const at::Tensor key = at::arange(block.first_key, block.first_key + keys, at::kLong);
-  at::Tensor unseen = key.gt(row);
-  if (block.window > 0) unseen.logical_or_(key.le(row - block.window));
-  return unseen;
+SuppressionRule rule_of(SuppressionKind kind) {
+  switch (kind) {
+    case SuppressionKind::LogAdditive:
+      return SuppressionRule::LogAdditive;
+    case SuppressionKind::Multiplicative:
+      return SuppressionRule::Multiplicative;
+    case SuppressionKind::Shifted:
+      return SuppressionRule::Shifted;
+    case SuppressionKind::ShiftedFull:
+      return SuppressionRule::ShiftedFull;
+  }
+  throw InternalError("a suppression without a rule");
 }
 
-// Gives the keys that a row must not see this value.
-void fill_unseen(at::Tensor& logits, const LogitBlock& block, float value) {
-  // Without a window every row sees all keys before the first row.
-  const std::int64_t offset = block.window > 0 ? 0 : block.first_row - block.first_key;
-  at::Tensor part = logits.narrow(-1, offset, logits.size(-1) - offset);
-  const LogitBlock of_part{block.first_row, block.first_key + offset, block.window};
-  part.masked_fill_(unseen_keys(part.size(-2), part.size(-1), of_part), value);
+std::int64_t divide_up(std::int64_t n, std::int64_t by) {
+  return (n + by - 1) / by;
 }
 
-at::Tensor row_minimum(const at::Tensor& logits, SuppressionKind kind, const LogitBlock& block) {
-  if (kind == SuppressionKind::ShiftedFull) return logits.amin(-1, /*keepdim=*/true);
-  at::Tensor visible = logits.clone();
-  fill_unseen(visible, block, kInfinity);
-  return visible.amin(-1, /*keepdim=*/true);
-}
+// The panels of one segment: those of all key/value heads, one after the other.
+struct PanelShape {
+  std::int64_t head_dim = 0;
+  std::int64_t first_panel = 0;
+  std::int64_t num_panels = 0;
 
-// The work buffers of a sample: the base's keys and values, overwritten segment by segment.
-struct KeyValueBuffer {
-  at::Tensor keys;    // [kv_heads/t, fed_length, head_dim]
-  at::Tensor values;  // [kv_heads/t, fed_length, head_dim]
+  PanelShape(const Segment& segment, std::int64_t dim)
+      : head_dim(dim),
+        first_panel(segment.row_begin / attention_kernels().panel),
+        num_panels(divide_up(segment.row_end, attention_kernels().panel) - first_panel) {}
 
-  void overwrite(const at::Tensor& all_keys, const at::Tensor& all_values, const Segment& segment) {
-    const auto copy = [&](const at::Tensor& from, at::Tensor& to) {
-      to.narrow(1, segment.row_begin, segment.num_rows())
-          .copy_(from.narrow(0, segment.packed_begin, segment.num_rows()).transpose(0, 1));
-    };
-    copy(all_keys, keys);
-    copy(all_values, values);
+  std::int64_t key_floats() const { return num_panels * head_dim * attention_kernels().panel; }
+
+  std::int64_t value_floats() const {
+    const std::int64_t width = attention_kernels().width;
+    return num_panels * attention_kernels().panel * divide_up(head_dim, width) * width;
+  }
+
+  std::int64_t head_floats() const { return key_floats() + value_floats(); }
+
+  KeyValuePanels of_head(float* segment, std::int64_t kv_head) const {
+    float* const keys = segment + kv_head * head_floats();
+    return {keys, keys + key_floats(), first_panel};
   }
 };
 
-KeyValueBuffer base_buffer(const at::Tensor& keys, const at::Tensor& values, const Segment& base) {
-  const std::vector<std::int64_t> shape{keys.size(1), base.num_rows(), keys.size(2)};
-  KeyValueBuffer buffer{at::empty(shape, keys.options()), at::empty(shape, keys.options())};
-  buffer.overwrite(keys, values, base);
-  return buffer;
-}
-
-// Whether some row may see hidden keys only. Without a window every row sees key 0.
-bool may_hide_all_keys(const KeyFactors& factors, const AttentionOptions& options) {
-  if (options.suppression != SuppressionKind::LogAdditive || options.sinks.defined()) return false;
-  if (options.window > 0) return std::ranges::find(factors.factors, 0.0F) != factors.factors.end();
-  return !factors.empty() && factors.positions.front() == 0 && factors.factors.front() == 0;
-}
-
-// One value for each query head of a run, as [kv_heads, heads per kv head, 1, ...].
-at::Tensor of_run(const at::Tensor& of_heads, const HeadRun& run) {
-  return of_heads.narrow(0, run.query_begin, run.num_query_heads())
-      .unflatten(0, {run.num_kv_heads, run.queries_per_kv})
-      .unsqueeze(2);
-}
-
-// Softmax over the keys of [kv_heads, heads per kv head, rows, keys]; a sink takes its share and is
-// dropped.
-at::Tensor attention_weights(
-    const at::Tensor& logits,
-    const HeadRun& run,
-    const KeyFactors& factors,
-    const AttentionOptions& options) {
-  if (options.sinks.defined()) {
-    const at::Tensor sink = of_run(options.sinks, run).unsqueeze(3);
-    const at::Tensor column = sink.expand({-1, -1, logits.size(2), 1});
-    return at::softmax(at::cat({logits, column}, -1), -1).narrow(-1, 0, logits.size(-1));
+float* grown(at::Tensor& buffer, std::int64_t floats) {
+  if (!buffer.defined() || buffer.numel() < floats) {
+    buffer.reset();  // before the larger one is there
+    buffer = at::zeros({floats}, at::kFloat);
   }
-  // Where all keys are hidden: 0.
-  if (may_hide_all_keys(factors, options)) return at::_safe_softmax(logits, -1);
-  return at::softmax(logits, -1);
+  return buffer.mutable_data_ptr<float>();
 }
 
-// The keys that some row of a block sees or that its suppression asks for.
-Slice keys_of_block(
-    std::int64_t first_row,
-    std::int64_t rows,
-    std::int64_t fed_length,
-    bool wants_all,
-    std::int64_t window) {
-  if (wants_all) return {0, fed_length};
-  const std::int64_t begin = window > 0 ? std::max<std::int64_t>(first_row - window + 1, 0) : 0;
-  return {begin, first_row + rows};
-}
-
-// Attention of consecutive rows, from position first_row on, for one run of heads.
-// queries [rows, query heads of the run, head_dim] -> the same shape.
-at::Tensor attend_block(
-    const at::Tensor& queries,
-    const KeyValueBuffer& buffer,
-    const HeadRun& run,
-    std::int64_t first_row,
-    const KeyFactors& factors,
-    const AttentionOptions& options) {
-  const std::int64_t rows = queries.size(0);
-  const std::int64_t head_dim = queries.size(2);
-  const bool wants_all = options.suppression == SuppressionKind::ShiftedFull && !factors.empty();
-  const Slice seen = keys_of_block(first_row, rows, buffer.keys.size(1), wants_all, options.window);
-  const auto of_keys = [&](const at::Tensor& all) {
-    return all.narrow(0, run.kv_begin, run.num_kv_heads).narrow(1, seen.begin, seen.size());
-  };
-
-  // The query heads that share a key/value head are rows of one product: [kv_heads, heads * rows,
-  // ...].
-  const at::Tensor folded = queries.view({rows, run.num_kv_heads, run.queries_per_kv, head_dim})
-                                .permute({1, 2, 0, 3})
-                                .reshape({run.num_kv_heads, run.queries_per_kv * rows, head_dim});
-  at::Tensor logits = folded.bmm(of_keys(buffer.keys).transpose(1, 2))
-                          .view({run.num_kv_heads, run.queries_per_kv, rows, seen.size()});
-  if (options.key_bias.defined()) {
-    logits.add_(of_run(options.key_bias, run).narrow(3, seen.begin, seen.size()));
-  }
-  if (options.softcap > 0) logits.div_(options.softcap).tanh_().mul_(options.softcap);
-  const LogitBlock block{first_row, seen.begin, options.window};
-  suppress_logits(logits, factors, options.suppression, block);
-
-  fill_unseen(logits, block, -kInfinity);
-  return attention_weights(logits, run, factors, options)
-      .reshape({run.num_kv_heads, run.queries_per_kv * rows, seen.size()})
-      .bmm(of_keys(buffer.values))
-      .view({run.num_kv_heads, run.queries_per_kv, rows, head_dim})
-      .permute({2, 0, 1, 3})
-      .reshape({rows, run.num_query_heads(), head_dim});
-}
-
-// Attention of the rows of a segment that are in `rows`, into their places in `output`.
-void attend_segment(
-    const at::Tensor& queries,
-    const KeyValueBuffer& buffer,
-    const Segment& segment,
-    RowSet rows,
-    const AttentionOptions& options,
-    at::Tensor& output) {
-  const bool all = rows == RowSet::All;
-  const std::int64_t row_begin = all ? segment.row_begin : segment.target_row_begin;
-  const std::int64_t packed_begin = all ? segment.packed_begin : segment.target_packed_begin;
-  for (std::int64_t row = row_begin; row < segment.row_end; row += kBlockRows) {
-    const std::int64_t count = std::min(kBlockRows, segment.row_end - row);
-    const std::int64_t packed = packed_begin + row - row_begin;
-    for (const HeadRun& run : options.heads) {
-      const at::Tensor block =
-          queries.narrow(0, packed, count).narrow(1, run.query_begin, run.num_query_heads());
-      output.narrow(0, packed, count)
-          .narrow(1, run.query_begin, run.num_query_heads())
-          .copy_(attend_block(block, buffer, run, row, segment.factors, options));
+// Runs tasks [0, count) on ATen's threads, each as soon as a thread is free: they differ in size.
+template <typename Run>
+void run_tasks(std::int64_t count, const Run& run) {
+  std::atomic<std::int64_t> next = 0;
+  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t thread = begin; thread < end; ++thread) {
+      for (std::int64_t task = next++; task < count; task = next++)
+        run(task, thread);
     }
-  }
+  });
+}
+
+const float* data_or_null(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
 }
 
 }  // namespace
 
-void suppress_logits(
-    at::Tensor& logits, const KeyFactors& factors, SuppressionKind kind, const LogitBlock& block) {
-  const std::int64_t end_key = block.first_key + logits.size(-1);
-  const auto begin = std::ranges::lower_bound(factors.positions, block.first_key);
-  const auto end = std::ranges::lower_bound(factors.positions, end_key);
-  if (begin >= end) return;
-  const auto offset = std::distance(factors.positions.begin(), begin);
-  const auto count = static_cast<std::size_t>(std::distance(begin, end));
-  const at::Tensor columns =
-      at::tensor(at::ArrayRef<std::int64_t>(factors.positions.data() + offset, count), at::kLong)
-          .sub_(block.first_key);
-  const at::Tensor f = at::tensor(at::ArrayRef<float>(factors.factors.data() + offset, count));
+SuppressedAttention::SuppressedAttention(
+    const SweepLayout& layout, AttentionOptions options, AttentionBuffers& buffers)
+    : layout_(layout),
+      options_(std::move(options)),
+      buffers_(buffers) {}
 
-  at::Tensor s = logits.index_select(-1, columns);  // [..., rows, suppressed keys]
-  switch (kind) {
-    case SuppressionKind::LogAdditive:
-      s.add_(f.log());
-      break;
-    case SuppressionKind::Multiplicative:
-      s.mul_(f);
-      break;
-    case SuppressionKind::Shifted:
-    case SuppressionKind::ShiftedFull: {
-      const at::Tensor m = row_minimum(logits, kind, block);
-      s.sub_(m).mul_(f).add_(m);
-      break;
-    }
-  }
-  logits.index_copy_(-1, columns, s);
-}
-
-at::Tensor suppressed_attention(
+at::Tensor SuppressedAttention::attend(
+    const RowBlock& block,
+    RowSet rows,
     const at::Tensor& queries,
     const at::Tensor& keys,
-    const at::Tensor& values,
-    const SweepLayout& layout,
-    RowSet rows,
-    const AttentionOptions& options) {
-  const at::Tensor scaled = queries * options.scale;
-  at::Tensor output = at::empty_like(scaled);  // [query rows, heads/t, head_dim]
-  for (const SampleSegments& sample : layout.samples) {
-    KeyValueBuffer buffer = base_buffer(keys, values, sample.base);
-    attend_segment(scaled, buffer, sample.base, rows, options, output);
-    for (const Segment& segment : sample.perturbed) {
-      buffer.overwrite(keys, values, segment);
-      attend_segment(scaled, buffer, segment, rows, options, output);
+    const at::Tensor& values) {
+  const AttentionKernels& kernels = attention_kernels();
+  const std::int64_t kv_heads = keys.size(1);
+  const std::int64_t head_dim = keys.size(2);
+  const std::size_t num_segments = block.segment_end - block.segment_begin;
+  const auto segment_at = [&](std::size_t i) -> const Segment& {
+    return layout_.segments[block.segment_begin + i];
+  };
+
+  std::vector<std::int64_t> offsets;
+  std::int64_t floats = 0;
+  for (std::size_t i = 0; i < num_segments; ++i) {
+    offsets.push_back(floats);
+    floats += kv_heads * PanelShape(segment_at(i), head_dim).head_floats();
+  }
+  float* const own = grown(block.is_base ? buffers_.base : buffers_.own, floats);
+  if (block.is_base) base_offset_ = offsets;
+  float* const base = buffers_.base.mutable_data_ptr<float>();
+  const auto base_panels = [&](const Segment& segment, std::int64_t kv_head) {
+    const Segment& of_sample = layout_.segments[segment.sample];
+    return PanelShape(of_sample, head_dim).of_head(base + base_offset_[segment.sample], kv_head);
+  };
+  const auto own_panels = [&](std::size_t i, std::int64_t kv_head) {
+    return PanelShape(segment_at(i), head_dim).of_head(own + offsets[i], kv_head);
+  };
+
+  // A segment's first panel holds base keys before its first row.
+  run_tasks(static_cast<std::int64_t>(num_segments) * kv_heads, [&](std::int64_t task, auto) {
+    const auto i = static_cast<std::size_t>(task / kv_heads);
+    const std::int64_t kv_head = task % kv_heads;
+    const Segment& segment = segment_at(i);
+    const std::int64_t row = segment.packed_begin - block.rows.begin;
+    const KeyValuePanels panels = own_panels(i, kv_head);
+    if (!block.is_base) {
+      kernels.share_first_panel(base_panels(segment, kv_head), panels, head_dim);
+    }
+    kernels.pack(
+        {.keys = keys.const_data_ptr<float>() + row * keys.stride(0) + kv_head * head_dim,
+         .values = values.const_data_ptr<float>() + row * values.stride(0) + kv_head * head_dim,
+         .key_stride = keys.stride(0),
+         .value_stride = values.stride(0),
+         .first_position = segment.row_begin,
+         .num_positions = segment.num_rows(),
+         .head_dim = head_dim,
+         .panels = panels});
+  });
+
+  struct Place {
+    std::size_t segment;
+    const HeadRun* run;
+    std::int64_t kv_head;  // of the run
+    std::int64_t first_row;
+    std::int64_t num_rows;
+  };
+
+  std::vector<Place> places;
+  std::int64_t scratch_floats = 0;
+  for (std::size_t i = 0; i < num_segments; ++i) {
+    const Segment& segment = segment_at(i);
+    const std::int64_t begin = rows == RowSet::All ? segment.row_begin : segment.target_row_begin;
+    for (const HeadRun& run : options_.heads) {
+      const std::int64_t step = std::max<std::int64_t>(kTaskQueries / run.queries_per_kv, 1);
+      scratch_floats = std::max(
+          scratch_floats, kernels.scratch(step * run.queries_per_kv, head_dim, segment.row_end));
+      for (std::int64_t kv_head = 0; kv_head < run.num_kv_heads; ++kv_head) {
+        for (std::int64_t row = begin; row < segment.row_end; row += step)
+          places.push_back({i, &run, kv_head, row, std::min(step, segment.row_end - row)});
+      }
     }
   }
+  float* const scratch = grown(buffers_.scratch, at::get_num_threads() * scratch_floats);
+
+  at::Tensor output = at::empty({queries.size(0), queries.size(1) * head_dim}, at::kFloat);
+  float* const to = output.mutable_data_ptr<float>();
+  run_tasks(static_cast<std::int64_t>(places.size()), [&](std::int64_t task, std::int64_t thread) {
+    const Place& place = places[static_cast<std::size_t>(task)];
+    const Segment& segment = segment_at(place.segment);
+    const HeadRun& run = *place.run;
+    const std::int64_t kv_head = run.kv_begin + place.kv_head;
+    const std::int64_t query_head = run.query_begin + place.kv_head * run.queries_per_kv;
+    const std::int64_t row =
+        rows == RowSet::All
+            ? segment.packed_begin + place.first_row - segment.row_begin - block.rows.begin
+            : segment.target_packed_begin + place.first_row - segment.target_row_begin -
+                  block.target_rows.begin;
+    AttentionTask attention{
+        .queries =
+            queries.const_data_ptr<float>() + row * queries.stride(0) + query_head * head_dim,
+        .query_stride = queries.stride(0),
+        .output = to + row * output.stride(0) + query_head * head_dim,
+        .output_stride = output.stride(0),
+        .first_position = place.first_row,
+        .num_rows = place.num_rows,
+        .num_heads = run.queries_per_kv,
+        .head_dim = head_dim,
+        .num_keys = segment.row_end,
+        .base = base_panels(segment, kv_head),
+        .own = own_panels(place.segment, kv_head),
+        .scale = static_cast<float>(options_.scale),
+        .softcap = static_cast<float>(options_.softcap),
+        .window = options_.window,
+        .rule = rule_of(options_.suppression),
+        .factors = {
+            segment.factors.positions.data(),
+            segment.factors.factors.data(),
+            static_cast<std::int64_t>(segment.factors.positions.size())}};
+    if (options_.key_bias.defined()) {
+      attention.key_bias_stride = options_.key_bias.stride(0);
+      attention.key_bias = data_or_null(options_.key_bias) + query_head * attention.key_bias_stride;
+    }
+    if (options_.sinks.defined()) attention.sinks = data_or_null(options_.sinks) + query_head;
+    kernels.attend(attention, scratch + thread * scratch_floats);
+  });
   return output;
 }
 

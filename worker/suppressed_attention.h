@@ -1,5 +1,8 @@
-// Causal attention of all segments of a sweep, each under its own suppression.
+// Causal attention of the segments of a sweep, each under its own suppression.
 #pragma once
+
+#include <cstdint>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -9,45 +12,57 @@
 
 namespace limn {
 
-// Which rows and keys a block of logits [..., rows, keys] is about, and which of them see each
-// other.
-struct LogitBlock {
-  std::int64_t first_row = 0;  // position; the rows stand at successive ones
-  std::int64_t first_key = 0;
-  std::int64_t window = 0;  // a row sees so many keys, itself included; 0: all before it
-};
-
-// Applies a perturbation to attention logits, in place, after scaling, position bias and
-// soft-capping and before the mask:
-//   log_additive    s + log f
-//   multiplicative  f s
-//   shifted         m + f (s - m), m the row's minimum over the keys that it may see
-//   shifted_full    the same with m over all keys of the block, which are all keys of the sample
-void suppress_logits(
-    at::Tensor& logits, const KeyFactors& factors, SuppressionKind kind, const LogitBlock& block);
-
 // What the attention of a layer needs besides queries, keys and values.
 struct AttentionOptions {
   std::vector<HeadRun> heads;
   double scale = 1;         // of the products of queries and keys
-  std::int64_t window = 0;  // as LogitBlock::window
+  std::int64_t window = 0;  // a row sees so many keys, itself included; 0: all before it
   double softcap = 0;       // c: c tanh(s / c); 0: none
   at::Tensor key_bias;      // [heads/t, keys], added to the scaled logits; undefined: none
   at::Tensor sinks;         // [heads/t], a logit that joins every row's softmax; undefined: none
+  // Of a logit s with the factor f, after scaling, position bias and soft-capping and before the
+  // mask:
+  //   log_additive    s + log f
+  //   multiplicative  f s
+  //   shifted         m + f (s - m), m the row's minimum over the keys that it may see
+  //   shifted_full    the same with m over all keys of the sample
   SuppressionKind suppression = SuppressionKind::LogAdditive;
 };
 
-// The attention output of every row of `rows`, [query rows, heads/t, head_dim]; the rows of a
-// perturbed segment see the base's keys and values before the segment's first row and their own
-// from there on. A row whose visible keys are all hidden has output 0. Requires: `queries` [query
-// rows, heads/t, head_dim], one for each row of `rows`, in packed order; `keys` and `values` [rows,
-// kv_heads/t, head_dim] of all packed rows.
-at::Tensor suppressed_attention(
-    const at::Tensor& queries,
-    const at::Tensor& keys,
-    const at::Tensor& values,
-    const SweepLayout& layout,
-    RowSet rows,
-    const AttentionOptions& options);
+// Memory of an attention, kept from layer to layer and from sweep to sweep. Grows to the largest
+// need so far.
+struct AttentionBuffers {
+  at::Tensor base;     // panels of all bases
+  at::Tensor own;      // panels of the segments of a block
+  at::Tensor scratch;  // [threads, ...]
+};
+
+// One layer's attention on a CPU, block by block: the base block first, whose keys and values all
+// later segments see before their own first row. Keys and values are packed once for each segment;
+// the base's are not copied. Every row's output depends on its segment alone, not on the others,
+// on the block or on the number of threads. Borrows: layout and buffers. Threads: one thread at a
+// time; computes on ATen's.
+class SuppressedAttention {
+ public:
+  SuppressedAttention(
+      const SweepLayout& layout, AttentionOptions options, AttentionBuffers& buffers);
+
+  // The attention output of a block's rows that are in `rows`, [query rows, heads/t * head_dim]
+  // float32. A row whose visible keys are all hidden has output 0. Requires: `queries` [query rows,
+  // heads/t, head_dim], one for each row of `rows`; `keys` and `values` [the block's rows,
+  // kv_heads/t, head_dim]. All float32, rows at any stride, all else contiguous.
+  at::Tensor attend(
+      const RowBlock& block,
+      RowSet rows,
+      const at::Tensor& queries,
+      const at::Tensor& keys,
+      const at::Tensor& values);
+
+ private:
+  const SweepLayout& layout_;
+  AttentionOptions options_;
+  AttentionBuffers& buffers_;
+  std::vector<std::int64_t> base_offset_;  // of each sample's panels in buffers_.base
+};
 
 }  // namespace limn

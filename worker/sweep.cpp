@@ -8,6 +8,7 @@
 
 #include <ATen/ATen.h>
 
+#include "storage/error.h"
 #include "worker/alibi.h"
 #include "worker/suppressed_attention.h"
 
@@ -15,62 +16,10 @@ namespace limn {
 
 namespace {
 
-at::Tensor normed(const std::optional<Norm>& norm, const at::Tensor& x) {
-  return norm ? (*norm)(x) : x;
-}
-
-// Queries, keys and values of some rows, each [rows, heads, head_dim].
-struct Projections {
-  at::Tensor queries;
-  at::Tensor keys;
-  at::Tensor values;
-
-  Projections rows(const at::Tensor& indices) const {
-    return {
-        queries.index_select(0, indices),
-        keys.index_select(0, indices),
-        values.index_select(0, indices)};
-  }
-};
-
 // [rows, heads, head_dim] -> the same
 at::Tensor normed_heads(const std::optional<HeadNorm>& norm, const at::Tensor& x) {
   if (!norm) return x;
   return std::visit([&](const auto& kind) { return kind(x); }, *norm);
-}
-
-at::Tensor mlp_of(const LayerWeights& layer, const at::Tensor& x) {
-  return std::visit([&](const auto& kind) { return kind(x); }, layer.mlp);
-}
-
-// Positions of some rows, and the lengths of their sequences: [rows] int64.
-struct RowPlaces {
-  at::Tensor positions;
-  at::Tensor fed_lengths;
-};
-
-// The projections of x [rows, hidden], their heads normed and rotated. Without rotary
-// positions `rotary` is null.
-Projections project(
-    const AttentionWeights& attention,
-    const at::Tensor& x,
-    const HeadShard& heads,
-    const RotaryEmbedding* rotary,
-    const RowPlaces& places) {
-  const std::int64_t num_heads = heads.query_heads.size();
-  const std::int64_t num_kv_heads = heads.kv_heads.size();
-  const at::Tensor all = attention.query_key_value(x);  // [rows, (heads + 2 kv_heads)/t * head_dim]
-  const std::vector<at::Tensor> qkv =
-      all.view({all.size(0), num_heads + 2 * num_kv_heads, -1})
-          .split_with_sizes({num_heads, num_kv_heads, num_kv_heads}, 1);
-  const auto rotated = [&](const at::Tensor& heads_of) {
-    return rotary == nullptr ? heads_of
-                             : rotary->rotate(heads_of, places.positions, places.fed_lengths);
-  };
-  return {
-      rotated(normed_heads(attention.query_norm, qkv[0])),
-      rotated(normed_heads(attention.key_norm, qkv[1])),
-      qkv[2]};
 }
 
 // Reads the targets of a segment from the log-probabilities of all target rows. Targets before the
@@ -92,18 +41,21 @@ void add_deltas(
 }
 
 PieceResult piece_result(
-    const BatchPiece& piece, const SampleSegments& sample, const double* log_prob) {
+    const BatchPiece& piece,
+    const SweepLayout& layout,
+    std::size_t sample,
+    const double* log_prob) {
+  const Segment& base = layout.segments[sample];
   PieceResult result;
   result.sample_index = piece.sample_index;
   result.perturbation_begin = piece.perturbation_begin;
   for (std::int64_t i = 0; i < piece.num_targets(); ++i) {
-    result.base_log_prob.push_back(
-        static_cast<float>(log_prob[sample.base.target_packed_begin + i]));
+    result.base_log_prob.push_back(static_cast<float>(log_prob[base.target_packed_begin + i]));
   }
-  for (const auto& index : sample.segment_of) {
+  for (const auto& index : layout.segment_of[sample]) {
     // A perturbation that touches no key leaves every value as it is.
-    const Segment untouched{.target_row_begin = sample.base.row_end};
-    add_deltas(sample.base, index ? sample.perturbed[*index] : untouched, log_prob, result.delta);
+    const Segment untouched{.target_row_begin = base.row_end};
+    add_deltas(base, index ? layout.segments[*index] : untouched, log_prob, result.delta);
   }
   return result;
 }
@@ -139,10 +91,14 @@ std::vector<std::vector<KeyFactors>> factors_of(
 }  // namespace
 
 SweepEngine::SweepEngine(
-    const DecoderConfig& config, const DecoderWeights& weights, const Suppression& suppression)
+    const DecoderConfig& config,
+    const DecoderWeights& weights,
+    const Suppression& suppression,
+    SweepCompute compute)
     : config_(config),
       weights_(weights),
-      suppression_(suppression) {
+      suppression_(suppression),
+      compute_(compute) {
   for (const RopeConfig& rope : config.ropes)
     rotaries_.emplace_back(rope, config.max_positions);
 }
@@ -150,13 +106,14 @@ SweepEngine::SweepEngine(
 BatchResult SweepEngine::run(const Batch& batch) {
   const c10::InferenceMode no_autograd;
   const at::Tensor embeddings = weights_.embedding(token_tensor(batch));  // [base_rows, hidden]
-  const SweepLayout layout = lay_out_sweep(batch, factors_of(batch, suppression_, embeddings));
+  const SweepLayout layout =
+      lay_out_sweep(batch, factors_of(batch, suppression_, embeddings), kSweepBlockRows);
   const at::Tensor log_probs = target_log_probs(layout, embeddings).contiguous();
 
   BatchResult result{batch.id, {}};
   for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
     result.pieces.push_back(
-        piece_result(batch.pieces[i], layout.samples[i], log_probs.const_data_ptr<double>()));
+        piece_result(batch.pieces[i], layout, i, log_probs.const_data_ptr<double>()));
   }
   return result;
 }
@@ -167,102 +124,199 @@ at::Tensor SweepEngine::embed(const at::Tensor& embeddings, const at::Tensor& po
       at::full({1}, config_.embedding_scale, weights_.embedding.weight.scalar_type())
           .to(at::kFloat);
   at::Tensor x = embeddings * scale;
-  if (weights_.project_in.defined()) x = product(x, weights_.project_in);
+  if (weights_.project_in.defined()) x = product(x, weights_.project_in.to(at::kFloat));
   if (weights_.positions.defined()) {
     x = x + weights_.positions.index_select(0, positions + config_.position_offset).to(at::kFloat);
   }
-  return normed(weights_.embedding_norm, x);
+  return weights_.embedding_norm ? (*weights_.embedding_norm)(x) : x;
+}
+
+SweepEngine::Projections SweepEngine::Projections::rows(const at::Tensor& indices) const {
+  return {
+      queries.index_select(0, indices),
+      keys.index_select(0, indices),
+      values.index_select(0, indices)};
+}
+
+// [heads/t, the longest sequence's keys]; undefined where positions are not keys' biases.
+at::Tensor SweepEngine::key_bias_of(const SweepLayout& layout) const {
+  if (config_.position != PositionKind::Alibi) return {};
+  std::int64_t longest = 0;
+  for (const Segment& segment : layout.segments)
+    longest = std::max(longest, segment.row_end);
+  return alibi_bias(
+      config_.alibi,
+      config_.num_heads,
+      weights_.heads.query_heads,
+      longest,
+      config_.layers.front().attention_scale);
 }
 
 AttentionOptions SweepEngine::attention_options(
-    std::size_t layer, const SweepLayout& layout) const {
-  AttentionOptions options{
+    std::size_t layer, const at::Tensor& key_bias) const {
+  return {
       .heads = weights_.heads.runs,
       .scale = config_.layers[layer].attention_scale,
       .window = config_.layers[layer].window,
       .softcap = config_.attention_softcap,
+      .key_bias = key_bias,
       .sinks = weights_.layers[layer].attention.sinks,
       .suppression = suppression_.kind};
-  if (config_.position == PositionKind::Alibi) {
-    std::int64_t longest = 0;
-    for (const SampleSegments& sample : layout.samples) {
-      longest = std::max(longest, sample.base.row_end);
-    }
-    options.key_bias = alibi_bias(
-        config_.alibi, config_.num_heads, weights_.heads.query_heads, longest, options.scale);
-  }
-  return options;
 }
 
-at::Tensor SweepEngine::target_log_probs(
-    const SweepLayout& layout, const at::Tensor& embeddings) const {
-  const RowPlaces places{layout.positions, layout.fed_lengths};
-  const RowPlaces base_places{
-      places.positions.narrow(0, 0, layout.num_base_rows),
-      places.fed_lengths.narrow(0, 0, layout.num_base_rows)};
+SweepEngine::Projections SweepEngine::project(
+    const LayerWeights& layer,
+    const LayerPass& pass,
+    const RowBlock& block,
+    RowArithmetic& rows,
+    const at::Tensor& x) const {
+  const std::int64_t num_heads = weights_.heads.query_heads.size();
+  const std::int64_t num_kv_heads = weights_.heads.kv_heads.size();
+  // [rows, (heads + 2 kv_heads)/t * head_dim]
+  const at::Tensor all = rows.projections(layer.attention.query_key_value, x);
+  const std::vector<at::Tensor> qkv =
+      all.view({all.size(0), num_heads + 2 * num_kv_heads, -1})
+          .split_with_sizes({num_heads, num_kv_heads, num_kv_heads}, 1);
+  const auto of_block = [&](const at::Tensor& of_rows) {
+    return of_rows.narrow(0, block.rows.begin, block.rows.size());
+  };
+  const auto rotated = [&](const at::Tensor& heads) {
+    if (rotaries_.empty()) return heads;
+    return rotaries_[config_.layers[pass.index].rope].rotate(
+        heads, of_block(pass.layout.positions), of_block(pass.layout.fed_lengths));
+  };
+  return {
+      rotated(normed_heads(layer.attention.query_norm, qkv[0])),
+      rotated(normed_heads(layer.attention.key_norm, qkv[1])),
+      qkv[2]};
+}
+
+at::Tensor SweepEngine::forward(
+    const LayerWeights& layer,
+    LayerPass& pass,
+    const RowBlock& block,
+    RowArithmetic& rows,
+    at::Tensor x) const {
+  // Beyond the last layer's keys and values nothing but the target rows is needed.
+  const bool is_last = pass.index + 1 == weights_.layers.size();
+  const auto needed = [&](const at::Tensor& all) {
+    if (!is_last) return all;
+    const at::Tensor target_row =
+        pass.layout.target_row.narrow(0, block.target_rows.begin, block.target_rows.size());
+    return all.index_select(0, target_row - block.rows.begin);
+  };
+  const auto attention = [&](const at::Tensor& input) {
+    Projections qkv;
+    if (pass.index == 0 && !block.is_base) {
+      // Layer 0 sees the same inputs under every perturbation.
+      const at::Tensor base_row =
+          pass.layout.base_row.narrow(0, block.rows.begin, block.rows.size());
+      qkv = pass.base_projections.rows(base_row);
+    } else {
+      qkv = project(layer, pass, block, rows, input);
+    }
+    if (pass.index == 0 && block.is_base) pass.base_projections = qkv;
+    const at::Tensor values = pass.attention.attend(
+        block, is_last ? RowSet::Targets : RowSet::All, needed(qkv.queries), qkv.keys, qkv.values);
+    if (is_last) rows.keep_targets();
+    const at::Tensor out = rows.attention_out(layer.attention.out, values);
+    return rows.norm(Stage::AttentionOutNorm, layer.attention_out_norm, out);
+  };
+  const auto in_norm = [&](const at::Tensor& input) {
+    return rows.norm(Stage::AttentionInNorm, layer.attention_in_norm, input);
+  };
+  const auto mlp_in_norm = [&](const at::Tensor& input) {
+    return rows.norm(Stage::MlpInNorm, layer.mlp_in_norm, input);
+  };
+
   const double m = config_.residual_multiplier;
+  switch (config_.residual) {
+    case ResidualKind::Sequential: {
+      const at::Tensor a = attention(in_norm(x));
+      x = needed(x) + m * a;
+      return x +
+             m * rows.norm(Stage::MlpOutNorm, layer.mlp_out_norm, rows.mlp(layer, mlp_in_norm(x)));
+    }
+    case ResidualKind::Parallel: {
+      const at::Tensor a = attention(in_norm(x));
+      x = needed(x);
+      return x + a + rows.mlp(layer, mlp_in_norm(x));
+    }
+    case ResidualKind::PostNorm: {
+      const at::Tensor a = attention(x);
+      x = in_norm(needed(x) + a);
+      return mlp_in_norm(x + rows.mlp(layer, x));
+    }
+    case ResidualKind::Normed: {
+      const at::Tensor y = in_norm(x);
+      const at::Tensor a = attention(y);
+      x = mlp_in_norm(needed(y) + a);
+      return x + rows.mlp(layer, x);
+    }
+  }
+  throw InternalError("a residual stream without a forward pass");
+}
 
-  at::Tensor x = embed(embeddings, base_places.positions);  // [base_rows, hidden]
+at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, const at::Tensor& embeddings) {
+  const bool is_difference = compute_ == SweepCompute::Bfloat16Delta;
+  const at::ScalarType base_dtype = compute_ == SweepCompute::Bfloat16 ? at::kBFloat16 : at::kFloat;
+  const at::ScalarType dtype = compute_ == SweepCompute::Float32 ? at::kFloat : at::kBFloat16;
+  const at::Tensor key_bias = key_bias_of(layout);
+
+  // The residual stream: of the base, and of all other rows in packed order.
+  at::Tensor base_x = embed(embeddings, layout.positions.narrow(0, 0, layout.num_base_rows));
+  std::vector<at::Tensor> x(layout.blocks.size());
+  for (std::size_t i = 1; i < layout.blocks.size(); ++i) {
+    const Slice& rows = layout.blocks[i].rows;
+    x[i] = is_difference
+               ? at::zeros({rows.size(), config_.hidden}, base_x.options())
+               : base_x.index_select(0, layout.base_row.narrow(0, rows.begin, rows.size()));
+  }
+
+  BaseTrace trace;
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
-    const LayerWeights& layer = weights_.layers[l];
-    const bool is_first = l == 0;
-    const bool is_last = l + 1 == weights_.layers.size();
-
-    // Layer 0 sees the same inputs under every perturbation: its projections are computed once.
-    // Beyond the last layer's keys and values nothing but the target rows is needed.
-    const auto needed = [&](at::Tensor rows) {
-      if (is_first) rows = rows.index_select(0, layout.base_row);
-      if (is_last) rows = rows.index_select(0, layout.target_row);
-      return rows;
-    };
-    const auto attention = [&](const at::Tensor& input) {
-      Projections qkv = project(
-          layer.attention,
-          input,
-          weights_.heads,
-          rotaries_.empty() ? nullptr : &rotaries_[config_.layers[l].rope],
-          is_first ? base_places : places);
-      if (is_first) qkv = qkv.rows(layout.base_row);
-      if (is_last) qkv.queries = qkv.queries.index_select(0, layout.target_row);
-      const at::Tensor a = suppressed_attention(
-          qkv.queries,
-          qkv.keys,
-          qkv.values,
-          layout,
-          is_last ? RowSet::Targets : RowSet::All,
-          attention_options(l, layout));
-      return layer.attention.out(a.flatten(1));
-    };
-
-    const bool norms_after = config_.residual == ResidualKind::PostNorm;
-    const at::Tensor y = norms_after ? x : normed(layer.attention_in_norm, x);
-    const at::Tensor a = normed(layer.attention_out_norm, attention(y));
-    switch (config_.residual) {
-      case ResidualKind::Sequential: {
-        x = needed(x) + m * a;
-        x = x + m * normed(layer.mlp_out_norm, mlp_of(layer, normed(layer.mlp_in_norm, x)));
-        break;
-      }
-      case ResidualKind::Parallel: {
-        x = needed(x);
-        x = x + a + mlp_of(layer, normed(layer.mlp_in_norm, x));
-        break;
-      }
-      case ResidualKind::PostNorm: {
-        x = normed(layer.attention_in_norm, needed(x) + a);
-        x = normed(layer.mlp_in_norm, x + mlp_of(layer, x));
-        break;
-      }
-      case ResidualKind::Normed: {
-        x = normed(layer.mlp_in_norm, needed(y) + a);
-        x = x + mlp_of(layer, x);
-        break;
+    const LayerWeights base_layer = with_dtype(weights_.layers[l], base_dtype);
+    LayerWeights layer = with_dtype(weights_.layers[l], dtype);
+    if (is_difference && std::holds_alternative<ExpertMlp>(layer.mlp)) layer.mlp = base_layer.mlp;
+    LayerPass pass{
+        .index = l,
+        .layout = layout,
+        .attention = {layout, attention_options(l, key_bias), buffers_}};
+    ValueRows base_rows(is_difference ? &trace : nullptr);
+    base_x = forward(base_layer, pass, layout.blocks[0], base_rows, base_x);
+    for (std::size_t i = 1; i < layout.blocks.size(); ++i) {
+      const RowBlock& block = layout.blocks[i];
+      if (is_difference) {
+        DifferenceRows rows(
+            trace,
+            layout.base_row.narrow(0, block.rows.begin, block.rows.size()),
+            layout.base_target_row.narrow(0, block.target_rows.begin, block.target_rows.size()));
+        x[i] = forward(layer, pass, block, rows, x[i]);
+      } else {
+        ValueRows rows;
+        x[i] = forward(layer, pass, block, rows, x[i]);
       }
     }
   }
-  x = normed(weights_.final_norm, x);
-  if (weights_.project_out.defined()) x = product(x, weights_.project_out);
-  return weights_.head(x, layout.target_ids);
+
+  const std::int64_t num_base_targets = layout.blocks[0].target_rows.size();
+  const auto log_probs = [&](RowArithmetic& rows, at::Tensor of_rows, const at::Tensor& ids) {
+    of_rows = rows.norm(Stage::FinalNorm, weights_.final_norm, of_rows);
+    if (weights_.project_out.defined()) of_rows = rows.project_out(weights_.project_out, of_rows);
+    return rows.log_probs(weights_.head, of_rows, ids);
+  };
+  ValueRows base_rows(is_difference ? &trace : nullptr);
+  at::Tensor base = log_probs(base_rows, base_x, layout.target_ids.narrow(0, 0, num_base_targets));
+  if (layout.blocks.size() == 1) return base;
+
+  const std::int64_t num_targets = layout.num_target_rows - num_base_targets;
+  const at::Tensor ids = layout.target_ids.narrow(0, num_base_targets, num_targets);
+  x.erase(x.begin());
+  const at::Tensor perturbed_x = at::cat(x);
+  const at::Tensor base_row = layout.base_target_row.narrow(0, num_base_targets, num_targets);
+  if (!is_difference) return at::cat({base, log_probs(base_rows, perturbed_x, ids)});
+  DifferenceRows rows(trace, base_row, base_row);
+  return at::cat({base, log_probs(rows, perturbed_x, ids)});
 }
 
 }  // namespace limn

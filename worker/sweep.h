@@ -10,17 +10,27 @@
 #include "worker/decoder_config.h"
 #include "worker/decoder_weights.h"
 #include "worker/rotary.h"
+#include "worker/row_arithmetic.h"
 #include "worker/suppressed_attention.h"
+#include "worker/sweep_compute.h"
 #include "worker/sweep_layout.h"
 
 namespace limn {
+
+// Rows of a block of perturbed segments. Large enough for products at full speed and for the
+// weights to be read rarely, small enough for what lies between the products to stay in the
+// processor's caches.
+inline constexpr std::int64_t kSweepBlockRows = 1024;
 
 // Computes batches on the tensor ranks of one group. Borrows: the config and the weights. Threads:
 // one thread at a time.
 class SweepEngine {
  public:
   SweepEngine(
-      const DecoderConfig& config, const DecoderWeights& weights, const Suppression& suppression);
+      const DecoderConfig& config,
+      const DecoderWeights& weights,
+      const Suppression& suppression,
+      SweepCompute compute = SweepCompute::Float32);
 
   // The base log-probability of every target and, for every perturbation, by how much it falls.
   // Exactly 0 where a perturbation touches no key that a target's row sees. The same on every rank
@@ -28,18 +38,55 @@ class SweepEngine {
   BatchResult run(const Batch& batch);
 
  private:
+  // Queries, keys and values of some rows, each [rows, heads, head_dim], rotated.
+  struct Projections {
+    at::Tensor queries;
+    at::Tensor keys;
+    at::Tensor values;
+
+    Projections rows(const at::Tensor& indices) const;
+  };
+
+  // A layer under way.
+  struct LayerPass {
+    std::size_t index = 0;
+    const SweepLayout& layout;
+    SuppressedAttention attention;
+    BaseTrace trace;               // for rows that are differences
+    Projections base_projections;  // in layer 0, where they are those of all rows
+  };
+
   // log p of every target row of the layout: [target_rows] float64.
-  at::Tensor target_log_probs(const SweepLayout& layout, const at::Tensor& embeddings) const;
+  at::Tensor target_log_probs(const SweepLayout& layout, const at::Tensor& embeddings);
 
   // The residual stream that enters layer 0: [base_rows, hidden].
   at::Tensor embed(const at::Tensor& embeddings, const at::Tensor& positions) const;
 
-  AttentionOptions attention_options(std::size_t layer, const SweepLayout& layout) const;
+  // Takes the rows of a block through a layer; in the last one only the target rows leave it.
+  at::Tensor forward(
+      const LayerWeights& layer,
+      LayerPass& pass,
+      const RowBlock& block,
+      RowArithmetic& rows,
+      at::Tensor x) const;
+
+  Projections project(
+      const LayerWeights& layer,
+      const LayerPass& pass,
+      const RowBlock& block,
+      RowArithmetic& rows,
+      const at::Tensor& x) const;
+
+  at::Tensor key_bias_of(const SweepLayout& layout) const;
+
+  AttentionOptions attention_options(std::size_t layer, const at::Tensor& key_bias) const;
 
   const DecoderConfig& config_;
   const DecoderWeights& weights_;
   Suppression suppression_;
+  SweepCompute compute_;
   std::vector<RotaryEmbedding> rotaries_;  // as DecoderConfig::ropes
+  AttentionBuffers buffers_;
 };
 
 }  // namespace limn

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
+#include <optional>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -18,99 +18,131 @@ struct RowIndices {
   std::vector<std::int64_t> base_row;
   std::vector<std::int64_t> target_row;
   std::vector<std::int64_t> target_ids;
+  std::vector<std::int64_t> base_target_row;
 };
 
 at::Tensor index_tensor(const std::vector<std::int64_t>& values) {
   return at::tensor(values, at::kLong);
 }
 
-// The distinct perturbations of a piece that touch a key, by descending first key, and for each
-// perturbation of the piece its segment.
-SampleSegments distinct_segments(const BatchPiece& piece, const std::vector<KeyFactors>& factors) {
-  SampleSegments sample;
-  sample.base.row_end = piece.fed_length();
-  sample.base.target_row_begin = piece.first_target_row();
+// The distinct perturbations of a piece that touch a key, and for each perturbation which of them.
+struct DistinctFactors {
+  std::vector<const KeyFactors*> factors;
+  std::vector<std::optional<std::size_t>> index_of;
+};
 
+DistinctFactors distinct_factors(const std::vector<KeyFactors>& factors) {
+  DistinctFactors distinct;
   using Key = std::pair<std::vector<std::int64_t>, std::vector<float>>;
-  std::map<Key, std::size_t> known;  // factors -> index into `perturbed`, before sorting
+  std::map<Key, std::size_t> known;
   for (const KeyFactors& one : factors) {
     if (one.empty()) {
-      sample.segment_of.push_back(std::nullopt);
+      distinct.index_of.push_back(std::nullopt);
       continue;
     }
     const auto [entry, is_new] =
-        known.try_emplace({one.positions, one.factors}, sample.perturbed.size());
-    sample.segment_of.push_back(entry->second);
-    if (!is_new) continue;
+        known.try_emplace({one.positions, one.factors}, distinct.factors.size());
+    distinct.index_of.push_back(entry->second);
+    if (is_new) distinct.factors.push_back(&one);
+  }
+  return distinct;
+}
+
+// Lays a batch out segment by segment.
+class Layouter {
+ public:
+  Layouter(const Batch& batch, std::int64_t block_rows) : batch_(batch), block_rows_(block_rows) {}
+
+  SweepLayout lay_out(const std::vector<std::vector<KeyFactors>>& factors) {
+    layout_.num_samples = batch_.pieces.size();
+    for (std::size_t sample = 0; sample < layout_.num_samples; ++sample)
+      place(sample, {});
+    layout_.num_base_rows = layout_.segments.empty() ? 0 : num_rows();
+    close_block();
+    for (std::size_t sample = 0; sample < layout_.num_samples; ++sample)
+      place_perturbed(sample, factors[sample]);
+    close_block();
+
+    layout_.num_rows = num_rows();
+    layout_.num_target_rows = static_cast<std::int64_t>(indices_.target_row.size());
+    layout_.positions = index_tensor(indices_.positions);
+    layout_.fed_lengths = index_tensor(indices_.fed_lengths);
+    layout_.base_row = index_tensor(indices_.base_row);
+    layout_.target_row = index_tensor(indices_.target_row);
+    layout_.target_ids = index_tensor(indices_.target_ids);
+    layout_.base_target_row = index_tensor(indices_.base_target_row);
+    return std::move(layout_);
+  }
+
+ private:
+  std::int64_t num_rows() const { return static_cast<std::int64_t>(indices_.positions.size()); }
+
+  void place_perturbed(std::size_t sample, const std::vector<KeyFactors>& factors) {
+    const DistinctFactors distinct = distinct_factors(factors);
+    const std::size_t first = layout_.segments.size();
+    auto& segment_of = layout_.segment_of.emplace_back();
+    for (const auto& index : distinct.index_of)
+      segment_of.push_back(index ? std::optional(first + *index) : std::nullopt);
+    for (const KeyFactors* one : distinct.factors) {
+      place(sample, *one);
+      if (num_rows() - open_.rows.begin >= block_rows_) close_block();
+    }
+  }
+
+  // Gives a segment its rows, after all that have some already.
+  void place(std::size_t sample, const KeyFactors& factors) {
+    const BatchPiece& piece = batch_.pieces[sample];
     Segment segment;
-    segment.row_begin = one.positions.front();
+    segment.sample = sample;
+    segment.row_begin = factors.empty() ? 0 : factors.positions.front();
     segment.row_end = piece.fed_length();
     segment.target_row_begin = std::max(segment.row_begin, piece.first_target_row());
-    segment.factors = one;
-    sample.perturbed.push_back(std::move(segment));
+    segment.packed_begin = num_rows();
+    segment.target_packed_begin = static_cast<std::int64_t>(indices_.target_row.size());
+    segment.factors = factors;
+
+    const Segment& base = factors.empty() ? segment : layout_.segments[sample];
+    for (std::int64_t position = segment.row_begin; position < segment.row_end; ++position) {
+      indices_.positions.push_back(position);
+      indices_.fed_lengths.push_back(piece.fed_length());
+      indices_.base_row.push_back(base.packed_begin + position);
+    }
+    for (std::int64_t row = segment.target_row_begin; row < segment.row_end; ++row) {
+      indices_.target_row.push_back(segment.packed_begin + row - segment.row_begin);
+      indices_.target_ids.push_back(
+          piece.target_ids[static_cast<std::size_t>(row - piece.first_target_row())]);
+      indices_.base_target_row.push_back(base.target_packed_begin + row - base.target_row_begin);
+    }
+    layout_.segments.push_back(std::move(segment));
   }
 
-  std::vector<std::size_t> order(sample.perturbed.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::stable_sort(
-      order, std::ranges::greater{}, [&](std::size_t i) { return sample.perturbed[i].row_begin; });
-  std::vector<std::size_t> rank_of(order.size());
-  std::vector<Segment> sorted;
-  for (std::size_t rank = 0; rank < order.size(); ++rank) {
-    rank_of[order[rank]] = rank;
-    sorted.push_back(std::move(sample.perturbed[order[rank]]));
+  // Ends the block of the segments since the last one.
+  void close_block() {
+    open_.segment_end = layout_.segments.size();
+    open_.rows.end = num_rows();
+    open_.target_rows.end = static_cast<std::int64_t>(indices_.target_row.size());
+    open_.is_base = layout_.blocks.empty();
+    if (open_.segment_begin < open_.segment_end) layout_.blocks.push_back(open_);
+    open_ = {
+        .segment_begin = open_.segment_end,
+        .rows = {open_.rows.end, open_.rows.end},
+        .target_rows = {open_.target_rows.end, open_.target_rows.end}};
   }
-  sample.perturbed = std::move(sorted);
-  for (auto& segment : sample.segment_of) {
-    if (segment) segment = rank_of[*segment];
-  }
-  return sample;
-}
 
-// Gives a segment its rows, after all that have some already.
-void place(
-    Segment& segment, const BatchPiece& piece, std::int64_t base_begin, RowIndices& indices) {
-  segment.packed_begin = static_cast<std::int64_t>(indices.positions.size());
-  segment.target_packed_begin = static_cast<std::int64_t>(indices.target_row.size());
-  for (std::int64_t position = segment.row_begin; position < segment.row_end; ++position) {
-    indices.positions.push_back(position);
-    indices.fed_lengths.push_back(piece.fed_length());
-    indices.base_row.push_back(base_begin + position);
-  }
-  for (std::int64_t row = segment.target_row_begin; row < segment.row_end; ++row) {
-    indices.target_row.push_back(segment.packed_begin + row - segment.row_begin);
-    indices.target_ids.push_back(
-        piece.target_ids[static_cast<std::size_t>(row - piece.first_target_row())]);
-  }
-}
+  const Batch& batch_;
+  std::int64_t block_rows_;
+  SweepLayout layout_;
+  RowIndices indices_;
+  RowBlock open_;
+};
 
 }  // namespace
 
-SweepLayout lay_out_sweep(const Batch& batch, const std::vector<std::vector<KeyFactors>>& factors) {
-  SweepLayout layout;
-  RowIndices indices;
-  for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
-    const BatchPiece& piece = batch.pieces[i];
-    SampleSegments sample = distinct_segments(piece, factors[i]);
-    place(sample.base, piece, static_cast<std::int64_t>(indices.positions.size()), indices);
-    layout.samples.push_back(std::move(sample));
-  }
-  layout.num_base_rows = static_cast<std::int64_t>(indices.positions.size());
-
-  for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
-    SampleSegments& sample = layout.samples[i];
-    for (Segment& segment : sample.perturbed) {
-      place(segment, batch.pieces[i], sample.base.packed_begin, indices);
-    }
-  }
-  layout.num_rows = static_cast<std::int64_t>(indices.positions.size());
-  layout.num_target_rows = static_cast<std::int64_t>(indices.target_row.size());
-  layout.positions = index_tensor(indices.positions);
-  layout.fed_lengths = index_tensor(indices.fed_lengths);
-  layout.base_row = index_tensor(indices.base_row);
-  layout.target_row = index_tensor(indices.target_row);
-  layout.target_ids = index_tensor(indices.target_ids);
-  return layout;
+SweepLayout lay_out_sweep(
+    const Batch& batch,
+    const std::vector<std::vector<KeyFactors>>& factors,
+    std::int64_t block_rows) {
+  return Layouter(batch, block_rows).lay_out(factors);
 }
 
 }  // namespace limn

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "coordinator/batch.h"
+#include "sharding/shard_layout.h"
 #include "worker/key_factors.h"
 
 namespace limn {
@@ -21,6 +22,7 @@ enum class RowSet {
 // The rows of one (sample, perturbation), or of a sample's base: consecutive positions, and
 // consecutive rows of the packed matrices.
 struct Segment {
+  std::size_t sample = 0;                // the piece of the batch
   std::int64_t row_begin = 0;            // first position: the first suppressed key's; 0 for a base
   std::int64_t row_end = 0;              // the sample's fed length
   std::int64_t packed_begin = 0;         // row_begin's row among all packed rows
@@ -33,20 +35,25 @@ struct Segment {
   std::int64_t num_target_rows() const { return row_end - target_row_begin; }
 };
 
-// The segments of one sample. The perturbed ones are in descending order of row_begin, so that each
-// one's keys and values overwrite a superset of the last one's in a work buffer, and the base's
-// before them stay intact.
-struct SampleSegments {
-  Segment base;
-  std::vector<Segment> perturbed;
-  // For each perturbation of the batch's piece its segment in `perturbed`; nothing when it touches
-  // no key. Perturbations with equal factors share one.
-  std::vector<std::optional<std::size_t>> segment_of;
+// Successive segments that go through a layer together, and where their rows lie.
+struct RowBlock {
+  std::size_t segment_begin = 0;  // in SweepLayout::segments
+  std::size_t segment_end = 0;
+  Slice rows;         // of all packed rows
+  Slice target_rows;  // of all target rows
+  bool is_base = false;
 };
 
 // Packed order: the base rows of all samples, then the perturbed segments, sample by sample.
 struct SweepLayout {
-  std::vector<SampleSegments> samples;  // one for each piece of the batch
+  // The base of piece i is segments[i].
+  std::vector<Segment> segments;
+  std::size_t num_samples = 0;
+  // For each piece and each of its perturbations the segment; nothing when it touches no key.
+  // Perturbations with equal factors share one.
+  std::vector<std::vector<std::optional<std::size_t>>> segment_of;
+  // All segments, in packed order. The first block is that of all bases.
+  std::vector<RowBlock> blocks;
   std::int64_t num_base_rows = 0;
   std::int64_t num_rows = 0;
   std::int64_t num_target_rows = 0;
@@ -56,9 +63,15 @@ struct SweepLayout {
   at::Tensor base_row;     // [rows] int64, the packed base row with the same sample and position
   at::Tensor target_row;   // [target_rows] int64, the packed row of each target row
   at::Tensor target_ids;   // [target_rows] int64
+  // [target_rows] int64, the base's target row with the same sample and position
+  at::Tensor base_target_row;
 };
 
-// Requires: factors[i][k] are those of perturbation k of piece i.
-SweepLayout lay_out_sweep(const Batch& batch, const std::vector<std::vector<KeyFactors>>& factors);
+// Requires: factors[i][k] are those of perturbation k of piece i. A block of perturbed segments
+// ends with the segment that fills it to `block_rows` rows.
+SweepLayout lay_out_sweep(
+    const Batch& batch,
+    const std::vector<std::vector<KeyFactors>>& factors,
+    std::int64_t block_rows);
 
 }  // namespace limn

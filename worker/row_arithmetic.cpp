@@ -1,0 +1,94 @@
+#include "worker/row_arithmetic.h"
+
+#include <variant>
+
+#include <ATen/ATen.h>
+
+namespace limn {
+
+void ValueRows::record(Stage stage, const BaseTrace::Values& values) {
+  if (trace_ != nullptr) trace_->at(stage) = values;
+}
+
+at::Tensor ValueRows::norm(Stage stage, const std::optional<Norm>& norm, const at::Tensor& x) {
+  if (!norm) return x;
+  at::Tensor y = (*norm)(x);
+  record(stage, {.in = x, .out = y});
+  return y;
+}
+
+at::Tensor ValueRows::projections(const ColumnParallelLinear& linear, const at::Tensor& x) {
+  at::Tensor y = linear(x).to(at::kFloat);
+  record(Stage::Projections, {.out = y});
+  return y;
+}
+
+at::Tensor ValueRows::attention_out(const RowParallelLinear& linear, const at::Tensor& values) {
+  record(Stage::AttentionOut, {.in = values});
+  return linear(values);
+}
+
+at::Tensor ValueRows::mlp(const LayerWeights& layer, const at::Tensor& x) {
+  if (const auto* const experts = std::get_if<ExpertMlp>(&layer.mlp)) {
+    at::Tensor y = (*experts)(x);
+    record(Stage::Mlp, {.in = x, .out = y});
+    return y;
+  }
+  const Mlp& dense = std::get<Mlp>(layer.mlp);
+  const at::Tensor inner = dense.up(x).to(at::kFloat);
+  const at::Tensor activated = dense.activated(inner);
+  record(Stage::Mlp, {.inner = inner, .activated = activated});
+  return dense.down(activated);
+}
+
+at::Tensor ValueRows::project_out(const at::Tensor& weight, const at::Tensor& x) {
+  return product(x, weight).to(at::kFloat);
+}
+
+at::Tensor ValueRows::log_probs(
+    const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) {
+  record(Stage::Head, {.in = x});
+  return head(x, ids);
+}
+
+at::Tensor DifferenceRows::of_base(const at::Tensor& values) const {
+  return values.index_select(0, base_row_);
+}
+
+at::Tensor DifferenceRows::norm(Stage stage, const std::optional<Norm>& norm, const at::Tensor& x) {
+  if (!norm) return x;
+  const BaseTrace::Values& base = trace_.at(stage);
+  return (*norm)(of_base(base.in) + x) - of_base(base.out);
+}
+
+at::Tensor DifferenceRows::projections(const ColumnParallelLinear& linear, const at::Tensor& x) {
+  // The bias is in the base's value.
+  return of_base(trace_.at(Stage::Projections).out) + product(x, linear.weight);
+}
+
+at::Tensor DifferenceRows::attention_out(
+    const RowParallelLinear& linear, const at::Tensor& values) {
+  return linear.without_bias(values - of_base(trace_.at(Stage::AttentionOut).in));
+}
+
+at::Tensor DifferenceRows::mlp(const LayerWeights& layer, const at::Tensor& x) {
+  const BaseTrace::Values& base = trace_.at(Stage::Mlp);
+  // A row may choose other experts than its base: then nothing is linear.
+  if (const auto* const experts = std::get_if<ExpertMlp>(&layer.mlp)) {
+    return (*experts)(of_base(base.in) + x) - of_base(base.out);
+  }
+  const Mlp& dense = std::get<Mlp>(layer.mlp);
+  const at::Tensor inner = of_base(base.inner) + product(x, dense.up.weight);
+  return dense.down.without_bias(dense.activated(inner) - of_base(base.activated));
+}
+
+at::Tensor DifferenceRows::project_out(const at::Tensor& weight, const at::Tensor& x) {
+  return product(x, weight).to(at::kFloat);
+}
+
+at::Tensor DifferenceRows::log_probs(
+    const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) {
+  return head.of_differences(x, ids, trace_.at(Stage::Head).in, base_row_);
+}
+
+}  // namespace limn
