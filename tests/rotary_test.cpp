@@ -23,7 +23,9 @@ auto are(const std::vector<double>& expected) {
 // In sequences that end with the rows' own positions.
 at::Tensor rotated(
     const RotaryEmbedding& rotary, const at::Tensor& x, const at::Tensor& positions) {
-  return rotary.rotate(x, positions, positions + 1);
+  at::Tensor y = x.to(at::kFloat).clone();
+  rotary.rotate(y, positions, positions + 1);
+  return y;
 }
 
 }  // namespace
@@ -229,8 +231,8 @@ TEST(RotaryTest, RotatesShortAndLongSequencesOfOneBatchByTheirOwnFactors) {
   // Positions 3 of a sequence of five and of one of six, and position 5 of the latter.
   const RotaryEmbedding rotary(example_longrope(), 6);
   const at::Tensor x = at::rand({1, 2, 4}, at::kFloat).repeat({3, 1, 1});
-  const at::Tensor y =
-      rotary.rotate(x, at::tensor({3, 3, 5}, at::kLong), at::tensor({5, 6, 6}, at::kLong));
+  at::Tensor y = x.clone();
+  rotary.rotate(y, at::tensor({3, 3, 5}, at::kLong), at::tensor({5, 6, 6}, at::kLong));
   const auto expected = [&](double first, double second) {
     const at::Tensor angle = at::tensor({first, second}, at::kDouble);
     const at::Tensor a = x[0].narrow(1, 0, 2);

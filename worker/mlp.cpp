@@ -4,31 +4,11 @@
 
 #include <ATen/ATen.h>
 
-#include "storage/error.h"
+#include "worker/row_operations.h"
 
 namespace limn {
 
 namespace {
-
-at::Tensor activate(const at::Tensor& x, Activation activation) {
-  switch (activation) {
-    case Activation::Silu:
-      return at::silu(x);
-    case Activation::Gelu:
-      return at::gelu(x);
-    case Activation::GeluTanh:
-      return at::gelu(x, "tanh");
-    case Activation::Relu:
-      return at::relu(x);
-  }
-  throw InternalError("an activation without a function");
-}
-
-// The gate's half and the other half of [rows, 2 inner/t].
-at::Tensor gated(const at::Tensor& gate_up, Activation activation) {
-  const auto halves = gate_up.chunk(2, 1);
-  return activate(halves[0], activation).mul_(halves[1]);
-}
 
 // gpt_oss: (up + 1) gate sigmoid(1.702 gate), gate at most 7, up between -7 and 7.
 at::Tensor clamped_gated(const at::Tensor& gate_up) {
@@ -43,8 +23,9 @@ at::Tensor clamped_gated(const at::Tensor& gate_up) {
 at::Tensor expert_output(const ExpertMlp& mlp, const Expert& expert, const at::Tensor& x) {
   at::Tensor gate_up = product(x, expert.gate_up).to(at::kFloat);
   if (expert.gate_up_bias.defined()) gate_up.add_(expert.gate_up_bias);
-  const at::Tensor inner =
-      mlp.config.clamped_with_bias ? clamped_gated(gate_up) : gated(gate_up, mlp.activation);
+  const at::Tensor inner = mlp.config.clamped_with_bias
+                               ? clamped_gated(gate_up)
+                               : activated_rows(gate_up, mlp.activation, /*gated=*/true, {});
   at::Tensor y = product(inner, expert.down).to(at::kFloat);
   if (expert.down_bias.defined()) y.add_(expert.down_bias);
   return y;
@@ -70,11 +51,11 @@ Routing route(const ExpertMlp& mlp, const at::Tensor& x) {
 }  // namespace
 
 at::Tensor Mlp::activated(const at::Tensor& inner) const {
-  return kind == MlpKind::Gated ? gated(inner, activation) : activate(inner, activation);
+  return activated_rows(inner, activation, kind == MlpKind::Gated, {});
 }
 
 at::Tensor Mlp::operator()(const at::Tensor& x) const {
-  return down(activated(up(x).to(at::kFloat)));
+  return down(activated(up(x)));
 }
 
 at::Tensor ExpertMlp::operator()(const at::Tensor& x) const {

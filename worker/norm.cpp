@@ -2,14 +2,19 @@
 
 #include <ATen/ATen.h>
 
+#include "worker/row_operations.h"
+
 namespace limn {
 
 at::Tensor Norm::operator()(const at::Tensor& x) const {
-  const at::Tensor centred = subtracts_mean ? x - x.mean(-1, /*keepdim=*/true) : x;
-  const at::Tensor mean_square = centred.square().mean(-1, /*keepdim=*/true);
-  at::Tensor y = centred * mean_square.add_(epsilon).rsqrt_();
-  if (weight.defined()) y.mul_(weight);
-  if (bias.defined()) y.add_(bias);
+  // One weight for every row, or one for every head of a row: then the heads are normed without it.
+  const bool has_row_weight = !weight.defined() || weight.dim() == 1;
+  const Norm of_row = has_row_weight ? *this : Norm{subtracts_mean, epsilon, {}, {}};
+  at::Tensor y = normed_rows(x.reshape({-1, x.size(-1)}), of_row, {}).view(x.sizes());
+  if (!has_row_weight) {
+    y.mul_(weight);
+    if (bias.defined()) y.add_(bias);
+  }
   return y;
 }
 

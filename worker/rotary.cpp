@@ -5,8 +5,9 @@
 #include <numbers>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
-#include "storage/error.h"
+#include "worker/kernels/row_kernel.h"
 
 namespace limn {
 
@@ -103,27 +104,26 @@ RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, std::int64_t num_positi
   sin_ = (angles.sin() * rope.attention_factor).to(at::kFloat);
 }
 
-at::Tensor RotaryEmbedding::rotate(
-    const at::Tensor& x, const at::Tensor& positions, const at::Tensor& sequence_lengths) const {
-  at::Tensor row = positions;
+void RotaryEmbedding::rotate(
+    at::Tensor& x, const at::Tensor& positions, const at::Tensor& sequence_lengths) const {
+  at::Tensor table_row = positions;
   if (rope_.scaling == RopeScaling::LongRope) {
-    row = positions + sequence_lengths.gt(rope_.original_max_positions) * num_positions_;
+    table_row = positions + sequence_lengths.gt(rope_.original_max_positions) * num_positions_;
   }
-  const at::Tensor cos = cos_.index_select(0, row).unsqueeze(1);  // [rows, 1, rotated / 2]
-  const at::Tensor sin = sin_.index_select(0, row).unsqueeze(1);
-  const std::int64_t half = rope_.rotated / 2;
-  const at::Tensor kept = x.narrow(2, rope_.rotated, x.size(2) - rope_.rotated);
-  if (rope_.pairing == RotaryPairing::Neighbours) {
-    const at::Tensor pairs = x.narrow(2, 0, rope_.rotated).unflatten(2, {half, 2});
-    const at::Tensor first = pairs.select(3, 0);
-    const at::Tensor second = pairs.select(3, 1);
-    const at::Tensor rotated =
-        at::stack({first * cos - second * sin, second * cos + first * sin}, 3).flatten(2);
-    return at::cat({rotated, kept}, 2);
-  }
-  const at::Tensor first = x.narrow(2, 0, half);
-  const at::Tensor second = x.narrow(2, half, half);
-  return at::cat({first * cos - second * sin, second * cos + first * sin, kept}, 2);
+  const RotationTask task{
+      .x = x.mutable_data_ptr<float>(),
+      .row_stride = x.stride(0),
+      .num_heads = x.size(1),
+      .head_dim = x.size(2),
+      .table_row = table_row.const_data_ptr<std::int64_t>(),
+      .cos = cos_.const_data_ptr<float>(),
+      .sin = sin_.const_data_ptr<float>(),
+      .num_pairs = rope_.rotated / 2,
+      .pairs_neighbours = rope_.pairing == RotaryPairing::Neighbours};
+  constexpr std::int64_t kGrainRows = 16;
+  at::parallel_for(0, x.size(0), kGrainRows, [&](std::int64_t begin, std::int64_t end) {
+    row_kernels().rotate(task, begin, end);
+  });
 }
 
 }  // namespace limn

@@ -19,11 +19,10 @@ class RotaryEmbedding {
  public:
   RotaryEmbedding(const RopeConfig& rope, std::int64_t num_positions);
 
-  // Rotates the first dimensions of every head of `x` [rows, heads, head_dim] by its row's
-  // position. `positions` and `sequence_lengths`, the row's own sequence's: [rows] int64, at most
-  // num_positions.
-  at::Tensor rotate(
-      const at::Tensor& x, const at::Tensor& positions, const at::Tensor& sequence_lengths) const;
+  // Rotates, in place, the first dimensions of every head of `x` [rows, heads, head_dim] by its
+  // row's position. `positions` and `sequence_lengths`, the row's own sequence's: [rows] int64, at
+  // most num_positions. Rows at any stride, all else contiguous; float32.
+  void rotate(at::Tensor& x, const at::Tensor& positions, const at::Tensor& sequence_lengths) const;
 
  private:
   RopeConfig rope_;

@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include "worker/row_operations.h"
+
 namespace limn {
 
 void ValueRows::record(Stage stage, const BaseTrace::Values& values) {
@@ -19,7 +21,8 @@ at::Tensor ValueRows::norm(Stage stage, const std::optional<Norm>& norm, const a
 
 at::Tensor ValueRows::projections(const ColumnParallelLinear& linear, const at::Tensor& x) {
   at::Tensor y = linear(x).to(at::kFloat);
-  record(Stage::Projections, {.out = y});
+  // A copy, for the projections are rotated in place.
+  if (trace_ != nullptr) record(Stage::Projections, {.out = y.clone()});
   return y;
 }
 
@@ -35,7 +38,7 @@ at::Tensor ValueRows::mlp(const LayerWeights& layer, const at::Tensor& x) {
     return y;
   }
   const Mlp& dense = std::get<Mlp>(layer.mlp);
-  const at::Tensor inner = dense.up(x).to(at::kFloat);
+  const at::Tensor inner = dense.up(x);
   const at::Tensor activated = dense.activated(inner);
   record(Stage::Mlp, {.inner = inner, .activated = activated});
   return dense.down(activated);
@@ -51,35 +54,45 @@ at::Tensor ValueRows::log_probs(
   return head(x, ids);
 }
 
-at::Tensor DifferenceRows::of_base(const at::Tensor& values) const {
-  return values.index_select(0, base_row_);
+BaseRows DifferenceRows::of_base(const at::Tensor& values) const {
+  return {values, base_row_};
 }
 
 at::Tensor DifferenceRows::norm(Stage stage, const std::optional<Norm>& norm, const at::Tensor& x) {
   if (!norm) return x;
   const BaseTrace::Values& base = trace_.at(stage);
-  return (*norm)(of_base(base.in) + x) - of_base(base.out);
+  return normed_rows(x, *norm, {.base = of_base(base.in), .minus = of_base(base.out)});
 }
 
 at::Tensor DifferenceRows::projections(const ColumnParallelLinear& linear, const at::Tensor& x) {
   // The bias is in the base's value.
-  return of_base(trace_.at(Stage::Projections).out) + product(x, linear.weight);
+  return combined_rows(
+      product(x, linear.weight), 1, {.base = of_base(trace_.at(Stage::Projections).out)});
 }
 
 at::Tensor DifferenceRows::attention_out(
     const RowParallelLinear& linear, const at::Tensor& values) {
-  return linear.without_bias(values - of_base(trace_.at(Stage::AttentionOut).in));
+  const BaseRows base = of_base(trace_.at(Stage::AttentionOut).in);
+  return linear.without_bias(
+      combined_rows(values, 1, {.minus = base, .out = linear.weight.scalar_type()}));
 }
 
 at::Tensor DifferenceRows::mlp(const LayerWeights& layer, const at::Tensor& x) {
   const BaseTrace::Values& base = trace_.at(Stage::Mlp);
   // A row may choose other experts than its base: then nothing is linear.
   if (const auto* const experts = std::get_if<ExpertMlp>(&layer.mlp)) {
-    return (*experts)(of_base(base.in) + x) - of_base(base.out);
+    const at::Tensor y = (*experts)(combined_rows(x, 1, {.base = of_base(base.in)}));
+    return combined_rows(y, 1, {.minus = of_base(base.out)});
   }
   const Mlp& dense = std::get<Mlp>(layer.mlp);
-  const at::Tensor inner = of_base(base.inner) + product(x, dense.up.weight);
-  return dense.down.without_bias(dense.activated(inner) - of_base(base.activated));
+  const at::Tensor activated = activated_rows(
+      product(x, dense.up.weight),
+      dense.activation,
+      dense.kind == MlpKind::Gated,
+      {.base = of_base(base.inner),
+       .minus = of_base(base.activated),
+       .out = dense.down.weight.scalar_type()});
+  return dense.down.without_bias(activated);
 }
 
 at::Tensor DifferenceRows::project_out(const at::Tensor& weight, const at::Tensor& x) {

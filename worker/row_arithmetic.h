@@ -12,6 +12,7 @@
 #include "sharding/parallel_vocabulary.h"
 #include "worker/decoder_weights.h"
 #include "worker/norm.h"
+#include "worker/row_operations.h"
 
 namespace limn {
 
@@ -55,7 +56,7 @@ class RowArithmetic {
   // A norm that is not there is the identity.
   virtual at::Tensor norm(Stage stage, const std::optional<Norm>& norm, const at::Tensor& x) = 0;
 
-  // The projections to queries, keys and values, as values.
+  // The projections to queries, keys and values, as values, in memory of their own.
   virtual at::Tensor projections(const ColumnParallelLinear& linear, const at::Tensor& x) = 0;
 
   // From the attention's output, which is given as values.
@@ -115,7 +116,8 @@ class DifferenceRows final : public RowArithmetic {
       const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) override;
 
  private:
-  at::Tensor of_base(const at::Tensor& values) const;
+  // The rows' own base rows.
+  BaseRows of_base(const at::Tensor& values) const;
 
   const BaseTrace& trace_;
   at::Tensor base_row_;

@@ -174,21 +174,22 @@ SweepEngine::Projections SweepEngine::project(
   const std::int64_t num_kv_heads = weights_.heads.kv_heads.size();
   // [rows, (heads + 2 kv_heads)/t * head_dim]
   const at::Tensor all = rows.projections(layer.attention.query_key_value, x);
-  const std::vector<at::Tensor> qkv =
-      all.view({all.size(0), num_heads + 2 * num_kv_heads, -1})
-          .split_with_sizes({num_heads, num_kv_heads, num_kv_heads}, 1);
-  const auto of_block = [&](const at::Tensor& of_rows) {
-    return of_rows.narrow(0, block.rows.begin, block.rows.size());
-  };
-  const auto rotated = [&](const at::Tensor& heads) {
-    if (rotaries_.empty()) return heads;
-    return rotaries_[config_.layers[pass.index].rope].rotate(
-        heads, of_block(pass.layout.positions), of_block(pass.layout.fed_lengths));
-  };
-  return {
-      rotated(normed_heads(layer.attention.query_norm, qkv[0])),
-      rotated(normed_heads(layer.attention.key_norm, qkv[1])),
+  std::vector<at::Tensor> qkv = all.view({all.size(0), num_heads + 2 * num_kv_heads, -1})
+                                    .split_with_sizes({num_heads, num_kv_heads, num_kv_heads}, 1);
+  Projections projections{
+      normed_heads(layer.attention.query_norm, qkv[0]),
+      normed_heads(layer.attention.key_norm, qkv[1]),
       qkv[2]};
+  if (!rotaries_.empty()) {
+    const RotaryEmbedding& rotary = rotaries_[config_.layers[pass.index].rope];
+    const at::Tensor positions =
+        pass.layout.positions.narrow(0, block.rows.begin, block.rows.size());
+    const at::Tensor fed_lengths =
+        pass.layout.fed_lengths.narrow(0, block.rows.begin, block.rows.size());
+    rotary.rotate(projections.queries, positions, fed_lengths);
+    rotary.rotate(projections.keys, positions, fed_lengths);
+  }
+  return projections;
 }
 
 at::Tensor SweepEngine::forward(
@@ -229,29 +230,32 @@ at::Tensor SweepEngine::forward(
     return rows.norm(Stage::MlpInNorm, layer.mlp_in_norm, input);
   };
 
-  const double m = config_.residual_multiplier;
+  const auto sum = [&](const at::Tensor& stream, const at::Tensor& branch) {
+    return combined_rows(branch, config_.residual_multiplier, {.base = {stream, {}}});
+  };
+
   switch (config_.residual) {
     case ResidualKind::Sequential: {
       const at::Tensor a = attention(in_norm(x));
-      x = needed(x) + m * a;
-      return x +
-             m * rows.norm(Stage::MlpOutNorm, layer.mlp_out_norm, rows.mlp(layer, mlp_in_norm(x)));
+      x = sum(needed(x), a);
+      const at::Tensor z = rows.mlp(layer, mlp_in_norm(x));
+      return sum(x, rows.norm(Stage::MlpOutNorm, layer.mlp_out_norm, z));
     }
     case ResidualKind::Parallel: {
       const at::Tensor a = attention(in_norm(x));
       x = needed(x);
-      return x + a + rows.mlp(layer, mlp_in_norm(x));
+      return sum(sum(x, a), rows.mlp(layer, mlp_in_norm(x)));
     }
     case ResidualKind::PostNorm: {
       const at::Tensor a = attention(x);
-      x = in_norm(needed(x) + a);
-      return mlp_in_norm(x + rows.mlp(layer, x));
+      x = in_norm(sum(needed(x), a));
+      return mlp_in_norm(sum(x, rows.mlp(layer, x)));
     }
     case ResidualKind::Normed: {
       const at::Tensor y = in_norm(x);
       const at::Tensor a = attention(y);
-      x = mlp_in_norm(needed(y) + a);
-      return x + rows.mlp(layer, x);
+      x = mlp_in_norm(sum(needed(y), a));
+      return sum(x, rows.mlp(layer, x));
     }
   }
   throw InternalError("a residual stream without a forward pass");
