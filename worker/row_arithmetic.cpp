@@ -12,9 +12,10 @@ void ValueRows::record(Stage stage, const BaseTrace::Values& values) {
   if (trace_ != nullptr) trace_->at(stage) = values;
 }
 
-at::Tensor ValueRows::norm(Stage stage, const std::optional<Norm>& norm, const at::Tensor& x) {
+at::Tensor ValueRows::norm(
+    Stage stage, const std::optional<Norm>& norm, const at::Tensor& x, at::ScalarType out) {
   if (!norm) return x;
-  at::Tensor y = (*norm)(x);
+  at::Tensor y = normed_rows(x, *norm, {.out = out});
   record(stage, {.in = x, .out = y});
   return y;
 }
@@ -58,10 +59,11 @@ BaseRows DifferenceRows::of_base(const at::Tensor& values) const {
   return {values, base_row_};
 }
 
-at::Tensor DifferenceRows::norm(Stage stage, const std::optional<Norm>& norm, const at::Tensor& x) {
+at::Tensor DifferenceRows::norm(
+    Stage stage, const std::optional<Norm>& norm, const at::Tensor& x, at::ScalarType out) {
   if (!norm) return x;
   const BaseTrace::Values& base = trace_.at(stage);
-  return normed_rows(x, *norm, {.base = of_base(base.in), .minus = of_base(base.out)});
+  return normed_rows(x, *norm, {.base = of_base(base.in), .minus = of_base(base.out), .out = out});
 }
 
 at::Tensor DifferenceRows::projections(const ColumnParallelLinear& linear, const at::Tensor& x) {

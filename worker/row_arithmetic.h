@@ -53,8 +53,10 @@ class RowArithmetic {
  public:
   virtual ~RowArithmetic() = default;
 
+  // As `out`: float32, or bfloat16 for rows that go into a product of that dtype and nowhere else.
   // A norm that is not there is the identity.
-  virtual at::Tensor norm(Stage stage, const std::optional<Norm>& norm, const at::Tensor& x) = 0;
+  virtual at::Tensor norm(
+      Stage stage, const std::optional<Norm>& norm, const at::Tensor& x, at::ScalarType out) = 0;
 
   // The projections to queries, keys and values, as values, in memory of their own.
   virtual at::Tensor projections(const ColumnParallelLinear& linear, const at::Tensor& x) = 0;
@@ -79,7 +81,11 @@ class ValueRows final : public RowArithmetic {
  public:
   explicit ValueRows(BaseTrace* trace = nullptr) : trace_(trace) {}
 
-  at::Tensor norm(Stage stage, const std::optional<Norm>& norm, const at::Tensor& x) override;
+  at::Tensor norm(
+      Stage stage,
+      const std::optional<Norm>& norm,
+      const at::Tensor& x,
+      at::ScalarType out) override;
   at::Tensor projections(const ColumnParallelLinear& linear, const at::Tensor& x) override;
   at::Tensor attention_out(const RowParallelLinear& linear, const at::Tensor& values) override;
   at::Tensor mlp(const LayerWeights& layer, const at::Tensor& x) override;
@@ -107,7 +113,11 @@ class DifferenceRows final : public RowArithmetic {
 
   void keep_targets() override { base_row_ = base_target_row_; }
 
-  at::Tensor norm(Stage stage, const std::optional<Norm>& norm, const at::Tensor& x) override;
+  at::Tensor norm(
+      Stage stage,
+      const std::optional<Norm>& norm,
+      const at::Tensor& x,
+      at::ScalarType out) override;
   at::Tensor projections(const ColumnParallelLinear& linear, const at::Tensor& x) override;
   at::Tensor attention_out(const RowParallelLinear& linear, const at::Tensor& values) override;
   at::Tensor mlp(const LayerWeights& layer, const at::Tensor& x) override;

@@ -221,13 +221,21 @@ at::Tensor SweepEngine::forward(
         block, is_last ? RowSet::Targets : RowSet::All, needed(qkv.queries), qkv.keys, qkv.values);
     if (is_last) rows.keep_targets();
     const at::Tensor out = rows.attention_out(layer.attention.out, values);
-    return rows.norm(Stage::AttentionOutNorm, layer.attention_out_norm, out);
+    return rows.norm(Stage::AttentionOutNorm, layer.attention_out_norm, out, at::kFloat);
   };
+  const bool feeds_products =
+      config_.residual == ResidualKind::Sequential || config_.residual == ResidualKind::Parallel;
   const auto in_norm = [&](const at::Tensor& input) {
-    return rows.norm(Stage::AttentionInNorm, layer.attention_in_norm, input);
+    const at::ScalarType out =
+        feeds_products ? layer.attention.query_key_value.weight.scalar_type() : at::kFloat;
+    return rows.norm(Stage::AttentionInNorm, layer.attention_in_norm, input, out);
   };
   const auto mlp_in_norm = [&](const at::Tensor& input) {
-    return rows.norm(Stage::MlpInNorm, layer.mlp_in_norm, input);
+    // A router is float32.
+    const Mlp* const dense = std::get_if<Mlp>(&layer.mlp);
+    const at::ScalarType out =
+        feeds_products && dense != nullptr ? dense->up.weight.scalar_type() : at::kFloat;
+    return rows.norm(Stage::MlpInNorm, layer.mlp_in_norm, input, out);
   };
 
   const auto sum = [&](const at::Tensor& stream, const at::Tensor& branch) {
@@ -239,7 +247,7 @@ at::Tensor SweepEngine::forward(
       const at::Tensor a = attention(in_norm(x));
       x = sum(needed(x), a);
       const at::Tensor z = rows.mlp(layer, mlp_in_norm(x));
-      return sum(x, rows.norm(Stage::MlpOutNorm, layer.mlp_out_norm, z));
+      return sum(x, rows.norm(Stage::MlpOutNorm, layer.mlp_out_norm, z, at::kFloat));
     }
     case ResidualKind::Parallel: {
       const at::Tensor a = attention(in_norm(x));
@@ -305,7 +313,7 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, const at::Te
 
   const std::int64_t num_base_targets = layout.blocks[0].target_rows.size();
   const auto log_probs = [&](RowArithmetic& rows, at::Tensor of_rows, const at::Tensor& ids) {
-    of_rows = rows.norm(Stage::FinalNorm, weights_.final_norm, of_rows);
+    of_rows = rows.norm(Stage::FinalNorm, weights_.final_norm, of_rows, at::kFloat);
     if (weights_.project_out.defined()) of_rows = rows.project_out(weights_.project_out, of_rows);
     return rows.log_probs(weights_.head, of_rows, ids);
   };
