@@ -161,7 +161,7 @@ void Schedule::commit(const BatchResult& result) {
     add_result(result.pieces[i], entry->second);
   }
   part_.batch_ids.push_back(result.batch_id);
-  progress_.rows_done += planned.rows;
+  progress_.rows_done += planned.work.rows;
   count_as_done(planned);
   handed_out_.erase(found);
 }

@@ -7,6 +7,7 @@
 #include "launch/job_file.h"
 #include "launch/version.h"
 #include "storage/fingerprint.h"
+#include "worker/decoder_cost.h"
 #include "worker/model_fingerprint.h"
 
 namespace limn {
@@ -17,6 +18,10 @@ namespace {
 // here, so that no run is continued with other arithmetic.
 constexpr const char* kNumericsVersion = "1";
 
+// A rule that cuts a dataset into other batches than an earlier version's gets a new number here:
+// the ids of finished batches mean nothing under another rule.
+constexpr const char* kPlanVersion = "2";
+
 RunManifest manifest_of(const Job& job, const Checkpoint& checkpoint) {
   RunManifest manifest;
   const std::string model = model_fingerprint(checkpoint);
@@ -24,6 +29,7 @@ RunManifest manifest_of(const Job& job, const Checkpoint& checkpoint) {
   manifest.fingerprint["dataset"] = file_fingerprint(job.data.path);
   manifest.fingerprint["model"] = model;
   manifest.fingerprint["numerics"] = kNumericsVersion;
+  manifest.fingerprint["plan"] = kPlanVersion;
   manifest.attributes = {
       .job = to_toml(job),
       .model = model,
@@ -49,11 +55,13 @@ Coordination prepare_coordination(
   const SamplePreparer preparer(tokenizer.get(), job.explain, limits);
   RunDirectory run_directory = RunDirectory::open(job.output.path, manifest_of(job, checkpoint));
   auto finished_batches = run_directory.finished_batches();
-  const DatasetSurvey survey = survey_dataset(job, preparer, finished_batches);
+  const SweepCost cost = sweep_cost(model.decoder);
+  const DatasetSurvey survey = survey_dataset(job, preparer, cost, finished_batches);
   return {
       .tokenizer = std::move(tokenizer),
       .preparer = preparer,
       .run_directory = std::move(run_directory),
+      .sweep_cost = cost,
       .finished_batches = std::move(finished_batches),
       .survey = survey};
 }

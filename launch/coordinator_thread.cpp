@@ -18,7 +18,7 @@ CoordinatorThread::CoordinatorThread(
     std::function<void(std::int64_t num_sealed_batches)> leave)
     : run_directory_(coordination.run_directory),
       progress_line_(describe_terminal(STDERR_FILENO), std::cerr),
-      source_(job, coordination.preparer),
+      source_(job, coordination.preparer, coordination.sweep_cost),
       schedule_(
           mesh.mailbox(),
           source_,

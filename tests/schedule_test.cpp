@@ -119,8 +119,8 @@ class Coordinator {
       const ProcessMesh& mesh, const Job& job, RunDirectory run_directory, StartOptions options)
       : preparer_(nullptr, job.explain, kModel),
         run_directory_(std::move(run_directory)),
-        survey_(survey_dataset(job, preparer_, run_directory_.finished_batches())),
-        source_(job_of_source(job, options), preparer_),
+        survey_(survey_dataset(job, preparer_, {}, run_directory_.finished_batches())),
+        source_(job_of_source(job, options), preparer_, {}),
         schedule_(
             mesh.mailbox(),
             source_,
@@ -189,7 +189,7 @@ class ScheduleTest : public testing::Test {
     job_.parallel.batch_tokens = kBatchTokens;
     write_bytes(job_.data.path, dataset_lines());
     const SamplePreparer preparer(nullptr, job_.explain, kModel);
-    handed_out_ = at::zeros({survey_dataset(job_, preparer, {}).num_batches}, at::kLong);
+    handed_out_ = at::zeros({survey_dataset(job_, preparer, {}, {}).num_batches}, at::kLong);
   }
 
   bool coordinates() const { return world_->rank() == kCoordinatorRank; }
