@@ -10,6 +10,7 @@
 #include "coordinator/batch.h"
 #include "coordinator/job.h"
 #include "coordinator/sample.h"
+#include "coordinator/sweep_cost.h"
 
 namespace limn {
 
@@ -17,41 +18,78 @@ namespace limn {
 struct PlannedBatch {
   Batch batch;
   // Of the sweep, as far as it can be told without the model's embeddings.
-  std::int64_t rows = 0;
+  SweepWork work;
   // The sample of each piece. Shared by the batches that a sample spans: it goes with the last of
   // them.
   std::vector<std::shared_ptr<const Sample>> samples;
 };
 
-// Packs the perturbations of successive samples into batches of at most `batch_tokens` rows: the
-// base rows of each sample that a batch touches, and for each perturbation the rows from its first
-// suppressed key on. A batch may hold several samples; a sample that fits into no batch spans
-// several; a batch with one perturbation may exceed the budget, for it cannot be cut.
+struct PlanOptions {
+  Suppression suppression;
+  std::int64_t batch_tokens = 16384;  // rows of one sweep
+  SweepCost cost;                     // of the model
+};
+
+// Packs the perturbations of successive samples into batches: the base rows of each sample that a
+// batch touches, and for each perturbation the rows from its first suppressed key on. A batch may
+// hold several samples; a sample that fits into no batch spans several.
+//
+// A batch has at most `batch_tokens` rows, which bounds a sweep's memory; one with one perturbation
+// may have more, for it cannot be cut. Towards the end of the dataset its cost is bounded, too, so
+// that groups end their last batches at almost the same time: by a fixed share of what is left
+// (guided self-scheduling, Polychronopoulos and Kuck 1987), though not below what keeps a sweep
+// efficient. A cut that cost alone asks for is made only where the piece costs about twice the base
+// rows that it computes again, or more.
 //
 // Deterministic: what comes out depends on the samples, in their order, and the options alone, so
-// batch 4711 is the same batch in every run and after every resume. Threads: one thread at a time.
+// batch 4711 is the same batch in every run and after every resume. Keeps the samples of the next
+// two dozen full batches, so that it sees the end before it comes. Threads: one thread at a time.
 class BatchPlanner {
  public:
-  BatchPlanner(const Suppression& suppression, std::int64_t batch_tokens)
-      : suppression_(suppression),
-        batch_tokens_(batch_tokens) {}
+  explicit BatchPlanner(const PlanOptions& options) : options_(options) {}
 
   // Adds a sample, in dataset order; completes any number of batches.
   void add(Sample sample);
 
-  // After the last sample: the open batch is complete, whatever its size.
+  // After the last sample: plans what is left and completes all batches.
   void finish();
 
   // The next complete batch, if there is one.
   std::optional<PlannedBatch> next();
 
  private:
+  // A sample with perturbations that are in no batch yet.
+  struct WaitingSample {
+    std::shared_ptr<const Sample> sample;
+    std::vector<Perturbation> perturbations;
+    std::vector<SweepWork> work;  // of each perturbation
+    SweepWork base;
+    std::size_t num_planned = 0;  // perturbations
+    SweepWork left;               // of the other perturbations
+  };
+
+  // Perturbations of a sample from its `num_planned` on, and the base.
+  struct Piece {
+    std::size_t num_perturbations = 0;
+    SweepWork work;
+  };
+
+  bool end_is_far() const;
+  double budget_of_next_batch() const;
+  void plan_next_piece();
+  Piece next_piece(const WaitingSample& sample) const;
+  std::int64_t num_pieces(const WaitingSample& sample) const;
+  bool fits_open_batch(const SweepWork& work) const;
+  void add_to_open_batch(WaitingSample& sample, const Piece& piece);
   void close_batch();
 
-  Suppression suppression_;
-  std::int64_t batch_tokens_;
+  PlanOptions options_;
+  std::deque<WaitingSample> waiting_;
+  SweepWork waiting_work_;  // of all that is in no batch yet, each base counted once
+  SweepWork total_work_;    // of all samples so far, each base counted once
   std::int64_t next_id_ = 0;
   PlannedBatch open_;
+  double open_budget_ = 0;  // of the open batch's cost
   std::deque<PlannedBatch> complete_;
 };
 

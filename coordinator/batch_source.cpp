@@ -10,10 +10,21 @@
 
 namespace limn {
 
-BatchSource::BatchSource(const Job& job, const SamplePreparer& preparer)
+namespace {
+
+PlanOptions plan_options(const Job& job, const SweepCost& cost) {
+  return {
+      .suppression = job.explain.suppression,
+      .batch_tokens = job.parallel.batch_tokens,
+      .cost = cost};
+}
+
+}  // namespace
+
+BatchSource::BatchSource(const Job& job, const SamplePreparer& preparer, const SweepCost& cost)
     : reader_(job.data),
       preparer_(preparer),
-      planner_(job.explain.suppression, job.parallel.batch_tokens) {}
+      planner_(plan_options(job, cost)) {}
 
 std::optional<PlannedBatch> BatchSource::next() {
   while (true) {
@@ -93,16 +104,17 @@ void take_all(TakeNext&& take_next) {
 DatasetSurvey survey_dataset(
     const Job& job,
     const SamplePreparer& preparer,
+    const SweepCost& cost,
     const std::unordered_set<std::int64_t>& finished_batches) {
   DatasetSurvey survey;
   DatasetReader reader(job.data);
   IdRegister ids(job.data);
-  BatchPlanner planner(job.explain.suppression, job.parallel.batch_tokens);
+  BatchPlanner planner(plan_options(job, cost));
   const auto count_complete_batches = [&] {
     while (const auto batch = planner.next()) {
       ++survey.num_batches;
-      survey.num_rows += batch->rows;
-      if (!finished_batches.contains(batch->batch.id)) survey.remaining_rows += batch->rows;
+      survey.num_rows += batch->work.rows;
+      if (!finished_batches.contains(batch->batch.id)) survey.remaining_rows += batch->work.rows;
     }
   };
   const auto add_next_record = [&] {

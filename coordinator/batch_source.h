@@ -9,17 +9,19 @@
 #include "coordinator/dataset.h"
 #include "coordinator/job.h"
 #include "coordinator/sample.h"
+#include "coordinator/sweep_cost.h"
 
 namespace limn {
 
-// Walks the dataset once, keeping only samples whose batches are not complete yet.
+// Walks the dataset once, keeping only what the planner keeps.
 // Borrows: the preparer. Threads: one thread at a time.
 class BatchSource {
  public:
-  BatchSource(const Job& job, const SamplePreparer& preparer);
+  BatchSource(const Job& job, const SamplePreparer& preparer, const SweepCost& cost);
 
   // All batches of the run in the order of their ids, then nothing.
-  // Throws DataError naming the place of a record that cannot be explained.
+  // Throws DataError naming the place of a record that cannot be explained, as soon as the planner
+  // looks at it: some batches before its own.
   std::optional<PlannedBatch> next();
 
  private:
@@ -44,6 +46,7 @@ struct DatasetSurvey {
 DatasetSurvey survey_dataset(
     const Job& job,
     const SamplePreparer& preparer,
+    const SweepCost& cost,
     const std::unordered_set<std::int64_t>& finished_batches);
 
 }  // namespace limn

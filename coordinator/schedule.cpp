@@ -60,18 +60,17 @@ Schedule::Schedule(
     const Mailbox& mailbox,
     BatchSource& source,
     RunDirectory& run_directory,
-    const DatasetSurvey& survey,
-    std::unordered_set<std::int64_t> finished_batches,
     ScheduleOptions options)
     : mailbox_(mailbox),
       source_(source),
       run_directory_(run_directory),
-      finished_batches_(std::move(finished_batches)),
       options_(std::move(options)) {
-  progress_.samples_total = survey.num_samples;
-  progress_.batches_total = survey.num_batches;
-  progress_.rows_total = survey.remaining_rows;
-  num_letters_due_ = std::ssize(options_.leaders) * kBatchesHeld;
+  progress_.samples_total = options_.survey.num_samples;
+  progress_.batches_total = options_.survey.num_batches;
+  progress_.rows_total = options_.survey.remaining_rows;
+  for (const int rank : options_.leaders)
+    leaders_.push_back({.rank = rank});
+  num_letters_due_ = std::ssize(leaders_) * kBatchesHeld;
 }
 
 RunOutcome Schedule::run() {
@@ -99,9 +98,11 @@ RunOutcome Schedule::serve() {
     if (Clock::now() - last_report_ >= kReportEvery) report();
   }
   seal();
+  // A stop may have been asked for when the last batch was out already.
+  const bool is_done = !next_unfinished();
   report();
   dismiss_leaders();
-  return source_is_dry_ ? RunOutcome::Done : RunOutcome::Stopped;
+  return is_done ? RunOutcome::Done : RunOutcome::Stopped;
 }
 
 StopRequest Schedule::current_request() const {
@@ -110,10 +111,18 @@ StopRequest Schedule::current_request() const {
 
 void Schedule::receive_letters() {
   auto letter = letter_within(kPatience);
-  for (; letter; letter = letter_within(std::chrono::milliseconds(0))) {
-    if (!letter->bytes.empty()) commit(result_from_bytes(letter->bytes));
-    waiting_leaders_.push_back(letter->from);
+  for (; letter; letter = letter_within(std::chrono::milliseconds(0)))
+    take(*letter);
+}
+
+void Schedule::take(const Letter& letter) {
+  const auto leader = std::ranges::find(leaders_, letter.from, &Leader::rank);
+  check(leader != leaders_.end(), "a letter from rank {}, which leads no group", letter.from);
+  if (!letter.bytes.empty()) {
+    commit(result_from_bytes(letter.bytes));
+    --leader->num_held;
   }
+  ++leader->num_asked_for;
 }
 
 std::optional<Letter> Schedule::letter_within(std::chrono::milliseconds time) {
@@ -122,13 +131,25 @@ std::optional<Letter> Schedule::letter_within(std::chrono::milliseconds time) {
   return letter;
 }
 
+// The one that a batch goes to, if any. Where there are few batches, the first leader to ask must
+// not get its second one while another has none yet.
+Schedule::Leader* Schedule::next_leader() {
+  const int fewest = std::ranges::min(leaders_, {}, &Leader::num_held).num_held;
+  const auto found = std::ranges::find_if(leaders_, [&](const Leader& leader) {
+    return leader.num_held == fewest && leader.num_asked_for > 0;
+  });
+  return found == leaders_.end() ? nullptr : &*found;
+}
+
 void Schedule::hand_out() {
-  while (!waiting_leaders_.empty() && !source_is_dry_) {
+  while (!source_is_dry_) {
+    Leader* const leader = next_leader();
+    if (leader == nullptr) return;
     auto planned = next_unfinished();
     if (!planned) return;
-    const int leader = waiting_leaders_.front();
-    waiting_leaders_.erase(waiting_leaders_.begin());
-    mailbox_.send(leader, static_cast<int>(LetterTag::ToLeader), to_bytes(planned->batch));
+    mailbox_.send(leader->rank, static_cast<int>(LetterTag::ToLeader), to_bytes(planned->batch));
+    ++leader->num_held;
+    --leader->num_asked_for;
     ++num_letters_due_;
     const std::int64_t id = planned->batch.id;
     handed_out_.emplace(id, *std::move(planned));
@@ -142,7 +163,7 @@ std::optional<PlannedBatch> Schedule::next_unfinished() {
       const auto num_units = static_cast<std::int64_t>(sample.record.units.size());
       open_perturbations_.try_emplace(sample.index, num_units);
     }
-    if (!finished_batches_.contains(planned->batch.id)) return planned;
+    if (!options_.finished_batches.contains(planned->batch.id)) return planned;
     count_as_done(*planned);
   }
   source_is_dry_ = true;
@@ -161,7 +182,7 @@ void Schedule::commit(const BatchResult& result) {
     add_result(result.pieces[i], entry->second);
   }
   part_.batch_ids.push_back(result.batch_id);
-  progress_.rows_done += planned.rows;
+  progress_.rows_done += planned.work.rows;
   count_as_done(planned);
   handed_out_.erase(found);
 }
@@ -192,8 +213,8 @@ void Schedule::dismiss_leaders() {
   // to deliver it to the next communicator.
   while (num_letters_due_ > 0 && !abandoned_.load())
     letter_within(kPatience);
-  for (const int leader : options_.leaders) {
-    mailbox_.send(leader, static_cast<int>(LetterTag::ToLeader), {});
+  for (const Leader& leader : leaders_) {
+    mailbox_.send(leader.rank, static_cast<int>(LetterTag::ToLeader), {});
   }
 }
 

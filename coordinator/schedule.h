@@ -23,23 +23,23 @@ enum class RunOutcome {
 };
 
 struct ScheduleOptions {
-  double interval_s = 60;    // between two seals
-  std::vector<int> leaders;  // ranks of the groups' leaders
+  DatasetSurvey survey;
+  std::unordered_set<std::int64_t> finished_batches;  // those of the run directory
+  double interval_s = 60;                             // between two seals
+  std::vector<int> leaders;                           // ranks of the groups' leaders
   std::function<StopRequest()> stop_request;
   std::function<void(const Progress&)> report;  // called some times a second
 };
 
-// Deals out batches dynamically: a group that is faster gets more. What is computed does not depend
-// on the order in which results arrive. Borrows: all that it is made of.
+// Deals out batches dynamically: a group that is faster gets more, and none gets a second one to
+// hold while another has none. What is computed does not depend on the order in which results
+// arrive. Borrows: all that it is made of.
 class Schedule {
  public:
-  // Requires: `finished_batches` are those of the run directory.
   Schedule(
       const Mailbox& mailbox,
       BatchSource& source,
       RunDirectory& run_directory,
-      const DatasetSurvey& survey,
-      std::unordered_set<std::int64_t> finished_batches,
       ScheduleOptions options);
 
   // Serves the leaders until every batch is sealed or a stop was asked for. StopRequest::FinishPart
@@ -63,10 +63,19 @@ class Schedule {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // What a leader has, and still wants.
+  struct Leader {
+    int rank = 0;
+    int num_held = 0;       // batches without a result
+    int num_asked_for = 0;  // batches more
+  };
+
   RunOutcome serve();
   StopRequest current_request() const;
   void receive_letters();
   std::optional<Letter> letter_within(std::chrono::milliseconds time);
+  void take(const Letter& letter);
+  Leader* next_leader();
   void hand_out();
   std::optional<PlannedBatch> next_unfinished();
   void commit(const BatchResult& result);
@@ -78,13 +87,12 @@ class Schedule {
   const Mailbox& mailbox_;
   BatchSource& source_;
   RunDirectory& run_directory_;
-  std::unordered_set<std::int64_t> finished_batches_;
   ScheduleOptions options_;
   std::atomic<bool> abandoned_ = false;
 
   bool source_is_dry_ = false;
-  bool takes_more_ = true;            // false once a stop was asked for
-  std::vector<int> waiting_leaders_;  // one entry for each batch that a leader asked for
+  bool takes_more_ = true;  // false once a stop was asked for
+  std::vector<Leader> leaders_;
   std::map<std::int64_t, PlannedBatch> handed_out_;  // by batch id
   // That leaders have yet to send: for every batch a result, before the first ones a word that they
   // are ready.

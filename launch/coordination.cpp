@@ -7,6 +7,7 @@
 #include "launch/job_file.h"
 #include "launch/version.h"
 #include "storage/fingerprint.h"
+#include "worker/decoder_cost.h"
 #include "worker/decoder_weights.h"
 #include "worker/model_fingerprint.h"
 #include "worker/sweep_compute.h"
@@ -19,6 +20,10 @@ namespace {
 // here, so that no run is continued with other arithmetic.
 constexpr const char* kNumericsVersion = "2";
 
+// A rule that cuts a dataset into other batches than an earlier version's gets a new number here:
+// the ids of finished batches mean nothing under another rule.
+constexpr const char* kPlanVersion = "2";
+
 RunManifest manifest_of(const Job& job, const ModelConfig& config, const Checkpoint& checkpoint) {
   RunManifest manifest;
   const std::string model = model_fingerprint(checkpoint);
@@ -26,6 +31,7 @@ RunManifest manifest_of(const Job& job, const ModelConfig& config, const Checkpo
   manifest.fingerprint["dataset"] = file_fingerprint(job.data.path);
   manifest.fingerprint["model"] = model;
   manifest.fingerprint["numerics"] = kNumericsVersion;
+  manifest.fingerprint["plan"] = kPlanVersion;
   manifest.attributes = {
       .job = to_toml(job),
       .model = model,
@@ -53,11 +59,13 @@ Coordination prepare_coordination(
   RunDirectory run_directory =
       RunDirectory::open(job.output.path, manifest_of(job, model, checkpoint));
   auto finished_batches = run_directory.finished_batches();
-  const DatasetSurvey survey = survey_dataset(job, preparer, finished_batches);
+  const SweepCost cost = sweep_cost(model.decoder);
+  const DatasetSurvey survey = survey_dataset(job, preparer, cost, finished_batches);
   return {
       .tokenizer = std::move(tokenizer),
       .preparer = preparer,
       .run_directory = std::move(run_directory),
+      .sweep_cost = cost,
       .finished_batches = std::move(finished_batches),
       .survey = survey};
 }

@@ -8,6 +8,7 @@
 #include "coordinator/batch_source.h"
 #include "coordinator/job.h"
 #include "coordinator/sample.h"
+#include "coordinator/sweep_cost.h"
 #include "coordinator/tokenizer.h"
 #include "storage/checkpoint.h"
 #include "storage/run_directory.h"
@@ -19,6 +20,7 @@ struct Coordination {
   std::unique_ptr<const Tokenizer> tokenizer;  // null: the checkpoint has none
   SamplePreparer preparer;                     // borrows the tokenizer
   RunDirectory run_directory;
+  SweepCost sweep_cost;  // of the model
   std::unordered_set<std::int64_t> finished_batches;
   DatasetSurvey survey;
 };

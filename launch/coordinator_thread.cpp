@@ -18,14 +18,9 @@ CoordinatorThread::CoordinatorThread(
     std::function<void(std::int64_t num_sealed_batches)> leave)
     : run_directory_(coordination.run_directory),
       progress_line_(describe_terminal(STDERR_FILENO), std::cerr),
-      source_(job, coordination.preparer),
+      source_(job, coordination.preparer, coordination.sweep_cost),
       schedule_(
-          mesh.mailbox(),
-          source_,
-          coordination.run_directory,
-          coordination.survey,
-          coordination.finished_batches,
-          options(mesh, job)),
+          mesh.mailbox(), source_, coordination.run_directory, options(mesh, job, coordination)),
       leave_(std::move(leave)),
       thread_([this] { serve(); }) {}
 
@@ -53,8 +48,11 @@ void CoordinatorThread::serve() {
   }
 }
 
-ScheduleOptions CoordinatorThread::options(const ProcessMesh& mesh, const Job& job) {
+ScheduleOptions CoordinatorThread::options(
+    const ProcessMesh& mesh, const Job& job, const Coordination& coordination) {
   ScheduleOptions options;
+  options.survey = coordination.survey;
+  options.finished_batches = coordination.finished_batches;
   options.interval_s = job.checkpoint.interval_s;
   for (int group = 0; group < mesh.num_groups(); ++group) {
     options.leaders.push_back(mesh.leader_of(group));

@@ -49,7 +49,8 @@ class CoordinatorThread {
 
  private:
   void serve();
-  ScheduleOptions options(const ProcessMesh& mesh, const Job& job);
+  ScheduleOptions options(
+      const ProcessMesh& mesh, const Job& job, const Coordination& coordination);
   StopRequest stop_request();
 
   RunDirectory& run_directory_;

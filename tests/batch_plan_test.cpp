@@ -1,11 +1,15 @@
 #include "coordinator/batch_plan.h"
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <random>
 #include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "tests/virtual_run.h"
 
 namespace limn::test {
 
@@ -61,20 +65,13 @@ std::vector<Sample> random_samples(std::uint64_t seed, std::int64_t count) {
 
 std::vector<PlannedBatch> plan(
     const std::vector<Sample>& samples, const Suppression& suppression, std::int64_t batch_tokens) {
-  BatchPlanner planner(suppression, batch_tokens);
-  for (const Sample& sample : samples)
-    planner.add(sample);
-  planner.finish();
-  std::vector<PlannedBatch> batches;
-  while (auto batch = planner.next())
-    batches.push_back(*std::move(batch));
-  return batches;
+  return test::plan(samples, {.suppression = suppression, .batch_tokens = batch_tokens});
 }
 
 // The rows of the only batch of a sample of ten fed tokens with one unit.
 std::int64_t rows_of_unit(std::vector<std::int32_t> unit, const Suppression& suppression) {
   const auto batches = plan({sample_of(0, 9, 2, {std::move(unit)})}, suppression, 1000);
-  return batches.at(0).rows;
+  return batches.at(0).work.rows;
 }
 
 // From the first suppressed key on; nothing where that is no key of any row.
@@ -118,7 +115,7 @@ TEST(BatchPlanTest, GivesAPieceAllThatAWorkerNeeds) {
   EXPECT_EQ(batches[0].batch, (Batch{0, {expected}}));
   EXPECT_EQ(batches[0].samples.at(0)->record.id, "");
   EXPECT_EQ(batches[0].samples.at(0)->index, 2);
-  EXPECT_EQ(batches[0].rows, 4 + (4 - 1) + (4 - 0));
+  EXPECT_EQ(batches[0].work.rows, 4 + (4 - 1) + (4 - 0));
 }
 
 TEST(BatchPlanTest, CountsTheRowsFromTheFirstSuppressedKeyOn) {
@@ -153,7 +150,7 @@ TEST(BatchPlanTest, PacksSamplesTogether) {
   const auto batches = plan(samples, {}, 15);
   ASSERT_EQ(batches.size(), 2U);
   EXPECT_EQ(batches[0].batch.pieces.size(), 3U);
-  EXPECT_EQ(batches[0].rows, 15);
+  EXPECT_EQ(batches[0].work.rows, 15);
   EXPECT_EQ(batches[1].batch.pieces.size(), 1U);
 }
 
@@ -173,17 +170,17 @@ TEST(BatchPlanTest, LetsASampleLargerThanTheBudgetSpanBatches) {
   for (const PlannedBatch& planned : batches)
     begins.push_back(planned.batch.pieces.at(0).perturbation_begin);
   EXPECT_THAT(begins, ElementsAre(0, 2, 4));
-  EXPECT_EQ(batches[1].rows, 10);
-  EXPECT_EQ(batches[2].rows, 7);
+  EXPECT_EQ(batches[1].work.rows, 10);
+  EXPECT_EQ(batches[2].work.rows, 7);
   EXPECT_EQ(batches[0].samples.at(0), batches[2].samples.at(0));
 }
 
 TEST(BatchPlanTest, GivesAPerturbationThatFitsNowhereABatchOfItsOwn) {
   const auto batches = plan({sample_of(0, 100, 1, {{0}, {50}, {99}})}, {}, 16);
   ASSERT_EQ(batches.size(), 3U);
-  EXPECT_EQ(batches[0].rows, 200);
-  EXPECT_EQ(batches[1].rows, 150);
-  EXPECT_EQ(batches[2].rows, 101);
+  EXPECT_EQ(batches[0].work.rows, 200);
+  EXPECT_EQ(batches[1].work.rows, 150);
+  EXPECT_EQ(batches[2].work.rows, 101);
 }
 
 TEST(BatchPlanTest, HasNoBatchWithoutASample) {
@@ -191,7 +188,7 @@ TEST(BatchPlanTest, HasNoBatchWithoutASample) {
 }
 
 TEST(BatchPlanTest, KeepsTheLastBatchOpenUntilTheEnd) {
-  BatchPlanner planner({}, 1000);
+  BatchPlanner planner({.batch_tokens = 1000});
   planner.add(sample_of(0, 3, 1, {{1}}));
   EXPECT_FALSE(planner.next());
   planner.finish();
@@ -200,21 +197,36 @@ TEST(BatchPlanTest, KeepsTheLastBatchOpenUntilTheEnd) {
 }
 
 TEST(BatchPlanTest, DoesNotDependOnWhenBatchesAreTaken) {
-  const std::vector<Sample> samples = random_samples(3, 50);
-  const auto late = plan(samples, {}, 64);
-  BatchPlanner planner({}, 64);
-  std::size_t taken = 0;
-  const auto take = [&] {
+  const std::vector<Sample> samples = random_samples(3, 500);
+  for (const std::int64_t batch_tokens : {64, 600}) {
+    const auto at_once = plan(samples, {}, batch_tokens);
+    BatchPlanner planner({.batch_tokens = batch_tokens});
+    for (const Sample& sample : samples)
+      planner.add(sample);
+    planner.finish();
+    std::size_t taken = 0;
     while (const auto batch = planner.next())
-      EXPECT_EQ(batch->batch, late.at(taken++).batch);
-  };
-  for (const Sample& sample : samples) {
-    planner.add(sample);
-    take();
+      EXPECT_EQ(batch->batch, at_once.at(taken++).batch);
+    EXPECT_EQ(taken, at_once.size());
   }
-  planner.finish();
-  take();
-  EXPECT_EQ(taken, late.size());
+}
+
+TEST(BatchPlanTest, CountsTheKeysThatRowsSee) {
+  // Of the sequence 10 rows see 1 to 10 keys; of the perturbation 3 see 8, 9 and 10.
+  const auto batches = plan({sample_of(0, 9, 2, {{7}})}, {}, 1000);
+  EXPECT_EQ(batches.at(0).work, (SweepWork{10 + 3, 55 + 27}));
+}
+
+TEST(BatchPlanTest, KeepsTheSamplesOfAFixedNumberOfBatches) {
+  // 5 rows each, so 3 make a batch.
+  BatchPlanner planner({.batch_tokens = 15});
+  std::int64_t taken = 0;
+  for (std::int64_t index = 0; index < 3000; ++index) {
+    planner.add(sample_of(index, 3, 1, {{1}}));
+    while (planner.next())
+      ++taken;
+    EXPECT_LE(index + 1 - 3 * taken, 3 * 18);
+  }
 }
 
 // The rules of the plan over random samples, whatever the budget.
@@ -232,8 +244,8 @@ TEST_P(BatchBudgetTest, NumbersBatchesFromZero) {
 
 TEST_P(BatchBudgetTest, IsExceededBySinglePerturbationsAlone) {
   for (const PlannedBatch& planned : batches_) {
-    EXPECT_TRUE(planned.rows <= budget_ || num_perturbations(planned.batch) == 1)
-        << planned.rows << " rows in batch " << planned.batch.id;
+    EXPECT_TRUE(planned.work.rows <= budget_ || num_perturbations(planned.batch) == 1)
+        << planned.work.rows << " rows in batch " << planned.batch.id;
   }
 }
 
@@ -271,7 +283,7 @@ TEST_P(BatchBudgetTest, CountsBaseRowsAndPerturbedRows) {
         rows += expected_rows(sample.record.units.at(unit), piece.fed_length());
       }
     }
-    EXPECT_EQ(planned.rows, rows);
+    EXPECT_EQ(planned.work.rows, rows);
   }
 }
 
@@ -290,19 +302,20 @@ TEST_P(BatchBudgetTest, HoldsEverySampleThatFitsWhole) {
   }
 }
 
-TEST_P(BatchBudgetTest, IsFilledAsFarAsSamplesAllow) {
+TEST_P(BatchBudgetTest, HoldsASampleOnlyOnce) {
+  for (const PlannedBatch& planned : batches_) {
+    std::set<std::int64_t> samples;
+    for (const BatchPiece& piece : planned.batch.pieces)
+      EXPECT_TRUE(samples.insert(piece.sample_index).second) << "batch " << planned.batch.id;
+  }
+}
+
+// Up to 512 rows the time bounds no batch.
+TEST_P(BatchBudgetTest, IsFilledAsFarAsPiecesAllow) {
   for (std::size_t i = 1; i < batches_.size(); ++i) {
-    const BatchPiece& first = batches_[i].batch.pieces.front();
-    const Sample& sample = *batches_[i].samples.front();
-    const auto unit = static_cast<std::size_t>(first.perturbation_begin);
-    const bool goes_on = unit > 0;
-    const std::int64_t next_perturbation =
-        expected_rows(sample.record.units[unit], sample.fed_length());
-    const std::int64_t wanted = goes_on ? next_perturbation
-                                : expected_rows(sample) <= budget_
-                                    ? expected_rows(sample)
-                                    : sample.fed_length() + next_perturbation;
-    EXPECT_GT(batches_[i - 1].rows + wanted, budget_) << "before batch " << i;
+    const Batch next_piece{0, {batches_[i].batch.pieces.front()}};
+    const std::int64_t together = batches_[i - 1].work.rows + work_of(next_piece).rows;
+    EXPECT_GT(together, std::min<std::int64_t>(budget_, 512)) << "before batch " << i;
   }
 }
 
@@ -314,5 +327,150 @@ TEST_P(BatchBudgetTest, GivesTheSamePlanEveryTime) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Budgets, BatchBudgetTest, testing::Values(16, 64, 1000, 100000));
+
+// The end of a dataset, whatever its units and the model.
+struct EndCase {
+  VirtualUnits units = VirtualUnits::Sentences;
+  std::int64_t num_samples = 0;
+  double per_key = 0;
+};
+
+void PrintTo(const EndCase& end, std::ostream* out) {
+  *out << end.num_samples << " samples of units " << static_cast<int>(end.units) << ", "
+       << end.per_key << " a key";
+}
+
+class BatchPlanEndTest : public testing::TestWithParam<EndCase> {
+ protected:
+  // Of what a batch may always cost: of 512 rows, or a thousandth of the whole.
+  double least_bound() const { return std::max(512.0, cost(uncut_work(samples_)) / 1000); }
+
+  double cost(const SweepWork& work) const { return options_.cost.of(work); }
+
+  const PlanOptions options_{
+      .batch_tokens = 16384, .cost = {.per_row = 1, .per_key = GetParam().per_key}};
+  const std::vector<Sample> samples_ = virtual_samples(GetParam().num_samples, GetParam().units);
+  const std::vector<PlannedBatch> batches_ = plan(samples_, options_);
+};
+
+TEST_P(BatchPlanEndTest, LosesNothing) {
+  std::int64_t sample = 0;
+  std::int64_t next = 0;
+  for (const PlannedBatch& planned : batches_) {
+    EXPECT_EQ(planned.work, work_of(planned.batch));
+    for (const BatchPiece& piece : planned.batch.pieces) {
+      ASSERT_EQ(piece.sample_index, sample);
+      ASSERT_EQ(piece.perturbation_begin, next);
+      next += std::ssize(piece.perturbations);
+      if (next < std::ssize(samples_[static_cast<std::size_t>(sample)].record.units)) continue;
+      ++sample;
+      next = 0;
+    }
+  }
+  EXPECT_EQ(sample, std::ssize(samples_));
+  EXPECT_EQ(next, 0);
+}
+
+TEST_P(BatchPlanEndTest, BoundsWhatIsPackedTogetherByAShareOfTheRest) {
+  SweepWork left = uncut_work(samples_);
+  for (const PlannedBatch& planned : batches_) {
+    const bool end_is_near = left.rows < 16 * options_.batch_tokens;
+    if (end_is_near && planned.batch.pieces.size() > 1) {
+      EXPECT_LE(cost(planned.work), std::max(cost(left) / 16, least_bound()) * (1 + 1e-9))
+          << "batch " << planned.batch.id;
+    }
+    left -= planned.work;
+    for (const BatchPiece& piece : planned.batch.pieces) {
+      if (piece.perturbation_begin > 0) left += work_of_rows(0, piece.fed_length());
+    }
+  }
+  EXPECT_EQ(left, SweepWork{});
+}
+
+TEST_P(BatchPlanEndTest, CutsNoSmallPieces) {
+  // Where memory asks for no cut.
+  PlanOptions options = options_;
+  options.batch_tokens = std::int64_t{1} << 40;
+  for (const PlannedBatch& planned : plan(samples_, options)) {
+    for (const BatchPiece& piece : planned.batch.pieces) {
+      const auto& units = samples_[static_cast<std::size_t>(piece.sample_index)].record.units;
+      if (piece.perturbations.size() == units.size()) continue;
+      const double base = cost(work_of_rows(0, piece.fed_length()));
+      // Two bases, to the nearest perturbation, and its own.
+      EXPECT_GE(cost(work_of({0, {piece}})), base + 1.5 * base)
+          << "sample " << piece.sample_index << " in batch " << planned.batch.id;
+    }
+  }
+}
+
+// Of the last batches alone, as many as rows would make sixteen of.
+TEST_P(BatchPlanEndTest, AddsAtMostHalfOfTheEndByCutting) {
+  double planned = 0;
+  for (const PlannedBatch& batch : batches_)
+    planned += cost(batch.work);
+  double far_from_the_end = 0;
+  double most = 0;
+  for (const PlannedBatch& batch : plan_far_from_the_end(samples_, options_)) {
+    far_from_the_end += cost(batch.work);
+    most = std::max(most, cost(batch.work));
+  }
+  EXPECT_LE(planned - far_from_the_end, std::min(16 * most, far_from_the_end) / 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Datasets,
+    BatchPlanEndTest,
+    testing::Values(
+        EndCase{VirtualUnits::Sentences, 1000, 0},
+        EndCase{VirtualUnits::Sentences, 1000, 1.0 / 3000},
+        EndCase{VirtualUnits::Sentences, 1000, 0.1},
+        EndCase{VirtualUnits::Tokens, 30, 1.0 / 3000},
+        EndCase{VirtualUnits::Mixed, 100, 0.1},
+        EndCase{VirtualUnits::Sentences, 3, 1.0 / 3000},
+        EndCase{VirtualUnits::Tokens, 1, 1.0 / 3000}));
+
+// Groups in virtual time, with a model whose attention weighs much and with 128 rows' time spent
+// on every batch.
+class BatchPlanIdleTest : public testing::Test {
+ protected:
+  static std::vector<double> seconds(const std::vector<PlannedBatch>& batches) {
+    std::vector<double> seconds;
+    for (const PlannedBatch& planned : batches)
+      seconds.push_back(kOptions.cost.of(planned.work) + 128);
+    return seconds;
+  }
+
+  static double idle(const std::vector<Sample>& samples, int num_groups) {
+    return idle_share(seconds(plan(samples, kOptions)), num_groups);
+  }
+
+  static double idle_with_rows_alone(const std::vector<Sample>& samples, int num_groups) {
+    return idle_share(seconds(plan_far_from_the_end(samples, kOptions)), num_groups);
+  }
+
+  inline static const PlanOptions kOptions{.cost = {.per_row = 1, .per_key = 1.0 / 3072}};
+};
+
+TEST_F(BatchPlanIdleTest, IsBelowTwoPercentForFourGroups) {
+  for (const VirtualUnits units :
+       {VirtualUnits::Sentences, VirtualUnits::Tokens, VirtualUnits::Mixed}) {
+    EXPECT_LT(idle(virtual_samples(1000, units), 4), 0.002) << static_cast<int>(units);
+    EXPECT_LT(idle(virtual_samples(100, units), 4), 0.02) << static_cast<int>(units);
+  }
+}
+
+TEST_F(BatchPlanIdleTest, IsAFractionOfWhatBatchesOfEqualRowsLeave) {
+  const std::vector<Sample> thousand = virtual_samples(1000, VirtualUnits::Sentences);
+  EXPECT_LT(idle(thousand, 16), idle_with_rows_alone(thousand, 16) / 3);
+  const std::vector<Sample> hundred = virtual_samples(100, VirtualUnits::Sentences);
+  EXPECT_LT(idle(hundred, 4), idle_with_rows_alone(hundred, 4) / 3);
+}
+
+TEST_F(BatchPlanIdleTest, SharesFewSamplesAmongMoreGroups) {
+  const std::vector<Sample> one = virtual_samples(1, VirtualUnits::Tokens);
+  EXPECT_LT(idle(one, 16), 0.2);
+  const std::vector<Sample> three = virtual_samples(3, VirtualUnits::Sentences);
+  EXPECT_GE(plan(three, kOptions).size(), 8U);
+}
 
 }  // namespace limn::test

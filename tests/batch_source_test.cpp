@@ -43,7 +43,7 @@ class BatchSourceTest : public testing::Test {
   }
 
   std::vector<PlannedBatch> all_batches() const {
-    BatchSource source(job_, preparer_);
+    BatchSource source(job_, preparer_, {});
     std::vector<PlannedBatch> batches;
     while (auto batch = source.next())
       batches.push_back(*std::move(batch));
@@ -51,7 +51,7 @@ class BatchSourceTest : public testing::Test {
   }
 
   std::string refusal_of_survey() const {
-    return message_of<DataError>([&] { survey_dataset(job_, preparer_, {}); });
+    return message_of<DataError>([&] { survey_dataset(job_, preparer_, {}, {}); });
   }
 
   TemporaryFolder folder_;
@@ -78,7 +78,7 @@ TEST_F(BatchSourceTest, YieldsTheDatasetInOrder) {
 
 TEST_F(BatchSourceTest, StaysAtItsEnd) {
   write(R"({"input_ids": [1], "target_ids": [2]})");
-  BatchSource source(job_, preparer_);
+  BatchSource source(job_, preparer_, {});
   EXPECT_TRUE(source.next());
   EXPECT_FALSE(source.next());
   EXPECT_FALSE(source.next());
@@ -89,8 +89,8 @@ TEST_F(BatchSourceTest, YieldsWhatTheSurveyCounts) {
   std::int64_t rows = 0;
   const auto batches = all_batches();
   for (const PlannedBatch& planned : batches)
-    rows += planned.rows;
-  const DatasetSurvey survey = survey_dataset(job_, preparer_, {});
+    rows += planned.work.rows;
+  const DatasetSurvey survey = survey_dataset(job_, preparer_, {}, {});
   EXPECT_EQ(survey.num_samples, 60);
   EXPECT_EQ(survey.num_batches, std::ssize(batches));
   EXPECT_EQ(survey.num_rows, rows);
@@ -100,21 +100,21 @@ TEST_F(BatchSourceTest, YieldsWhatTheSurveyCounts) {
 TEST_F(BatchSourceTest, SurveysOnlyWhatTheLimitLetsThrough) {
   write_random_records(60);
   job_.data.limit = 9;
-  EXPECT_EQ(survey_dataset(job_, preparer_, {}).num_samples, 9);
+  EXPECT_EQ(survey_dataset(job_, preparer_, {}, {}).num_samples, 9);
   EXPECT_EQ(all_batches().back().batch.pieces.back().sample_index, 8);
 }
 
 TEST_F(BatchSourceTest, FinishedBatchesDoNotRemain) {
   write_random_records(60);
   const auto batches = all_batches();
-  const DatasetSurvey whole = survey_dataset(job_, preparer_, {});
+  const DatasetSurvey whole = survey_dataset(job_, preparer_, {}, {});
   const std::int64_t last = std::ssize(batches) - 1;
-  const DatasetSurvey rest = survey_dataset(job_, preparer_, {0, 3, last});
+  const DatasetSurvey rest = survey_dataset(job_, preparer_, {}, {0, 3, last});
   EXPECT_EQ(rest.num_batches, whole.num_batches);
   EXPECT_EQ(rest.num_rows, whole.num_rows);
   EXPECT_EQ(
       rest.remaining_rows,
-      whole.num_rows - batches[0].rows - batches[3].rows - batches.back().rows);
+      whole.num_rows - batches[0].work.rows - batches[3].work.rows - batches.back().work.rows);
 }
 
 TEST_F(BatchSourceTest, RefusesAnIdThatIsUsedTwiceNamingBothPlaces) {
@@ -154,15 +154,22 @@ TEST_F(BatchSourceTest, FindsABadLastLineInTheSurvey) {
   EXPECT_THAT(refusal_of_survey(), StartsWith("data.jsonl:2: not JSON"));
 }
 
-TEST_F(BatchSourceTest, YieldsWhatComesBeforeABadLine) {
+TEST_F(BatchSourceTest, YieldsWhatComesLongBeforeABadLine) {
+  // Each record makes a batch.
   job_.parallel.batch_tokens = 1;
-  write(
-      "{\"input_ids\": [1], \"target_ids\": [2]}\n"
-      "{\"input_ids\": [1], \"target_ids\": [2]}\n"
-      "{\"input_ids\": [], \"target_ids\": [2]}\n");
-  BatchSource source(job_, preparer_);
-  EXPECT_TRUE(source.next());
-  EXPECT_THROW(source.next(), DataError);
+  std::string lines;
+  for (int i = 0; i < 40; ++i)
+    lines += "{\"input_ids\": [1], \"target_ids\": [2]}\n";
+  write(lines + "{\"input_ids\": [], \"target_ids\": [2]}\n");
+  BatchSource source(job_, preparer_, {});
+  for (int i = 0; i < 40 - 16; ++i)
+    EXPECT_TRUE(source.next());
+  EXPECT_THROW(
+      {
+        while (source.next()) {
+        }
+      },
+      DataError);
 }
 
 }  // namespace limn::test

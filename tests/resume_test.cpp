@@ -213,4 +213,21 @@ TEST_F(ResumeTest, RefusesAnotherJobInTheSameDirectory) {
   expect_same_result("run");
 }
 
+TEST_F(ResumeTest, RefusesARunOfAnotherPlan) {
+  {
+    RunningProgram program(command("run", "0.05"));
+    wait_for_seals("run", 0);
+    program.kill_all();
+    program.exit_code();
+  }
+  // As limn wrote it before it had a second plan.
+  const std::filesystem::path path = folder / "run/manifest.json";
+  nlohmann::json manifest = nlohmann::json::parse(read_bytes(path));
+  ASSERT_EQ(manifest["fingerprint"].erase("plan"), 1U);
+  write_bytes(path, manifest.dump());
+  const ProgramResult refused = run_to_end(command("run", "0.05"));
+  EXPECT_EQ(refused.exit_code, 78);
+  EXPECT_THAT(refused.output, HasSubstr("begun with another plan"));
+}
+
 }  // namespace limn::test

@@ -119,15 +119,9 @@ class Coordinator {
       const ProcessMesh& mesh, const Job& job, RunDirectory run_directory, StartOptions options)
       : preparer_(nullptr, job.explain, kModel),
         run_directory_(std::move(run_directory)),
-        survey_(survey_dataset(job, preparer_, run_directory_.finished_batches())),
-        source_(job_of_source(job, options), preparer_),
-        schedule_(
-            mesh.mailbox(),
-            source_,
-            run_directory_,
-            survey_,
-            run_directory_.finished_batches(),
-            schedule_options(mesh, options)) {
+        survey_(survey_dataset(job, preparer_, {}, run_directory_.finished_batches())),
+        source_(job_of_source(job, options), preparer_, {}),
+        schedule_(mesh.mailbox(), source_, run_directory_, schedule_options(mesh, options)) {
     options.sabotage();
     thread_ = std::thread([this] {
       try {
@@ -159,6 +153,8 @@ class Coordinator {
 
   ScheduleOptions schedule_options(const ProcessMesh& mesh, const StartOptions& options) {
     ScheduleOptions schedule_options;
+    schedule_options.survey = survey_;
+    schedule_options.finished_batches = run_directory_.finished_batches();
     schedule_options.interval_s = options.interval_s;
     for (int group = 0; group < mesh.num_groups(); ++group)
       schedule_options.leaders.push_back(mesh.leader_of(group));
@@ -187,9 +183,22 @@ class ScheduleTest : public testing::Test {
     job_.data.path = folder_ / "data.jsonl";
     job_.explain.units = UnitKind::Token;
     job_.parallel.batch_tokens = kBatchTokens;
-    write_bytes(job_.data.path, dataset_lines());
+    use_dataset(dataset_lines());
+  }
+
+  void use_dataset(const std::string& lines) {
+    write_bytes(job_.data.path, lines);
     const SamplePreparer preparer(nullptr, job_.explain, kModel);
-    handed_out_ = at::zeros({survey_dataset(job_, preparer, {}).num_batches}, at::kLong);
+    handed_out_ = at::zeros({survey_dataset(job_, preparer, {}, {}).num_batches}, at::kLong);
+  }
+
+  // Each record a batch: two tokens fed, of which the first is a unit.
+  void use_dataset_of_batches(std::int64_t count) {
+    job_.parallel.batch_tokens = 4;
+    std::string lines;
+    for (; count > 0; --count)
+      lines += "{\"input_ids\": [1], \"target_ids\": [7, 8]}\n";
+    use_dataset(lines);
   }
 
   bool coordinates() const { return world_->rank() == kCoordinatorRank; }
@@ -335,6 +344,12 @@ TEST_F(ScheduleTest, HandsOutEveryBatchOnce) {
   EXPECT_THAT(times_handed_out(), Each(1));
 }
 
+TEST_F(ScheduleTest, GivesNobodyASecondBatchBeforeEverybodyHasOne) {
+  use_dataset_of_batches(world_->size());
+  complete("run");
+  EXPECT_EQ(handed_out_.sum().item<std::int64_t>(), 1) << "on rank " << world_->rank();
+}
+
 TEST_F(ScheduleTest, HasNothingToHandOutWhenEverythingIsFinished) {
   complete("run");
   const Ending again = start("run");
@@ -361,6 +376,29 @@ TEST_F(ScheduleTest, FinishPartStopsAndAResumeCompletesTheSameFile) {
   // What was handed out before the stop was sealed, so nobody computed it again.
   EXPECT_THAT(times_handed_out(), Each(1));
   EXPECT_EQ(resumed, complete("whole"));
+}
+
+TEST_F(ScheduleTest, FinishPartIsDoneWhenTheLastBatchWasOutAlready) {
+  if (world_->size() > 1) GTEST_SKIP() << "one leader knows that it has all batches";
+  use_dataset_of_batches(kBatchesHeld);
+  // The leader keeps its first result until the schedule has had time to send it both batches; the
+  // stop comes with that result, before the schedule looks for more.
+  std::atomic<int> num_looks = 0;
+  const auto stop_after_one = [&](const Schedule& schedule) {
+    ++num_looks;
+    return schedule.num_sealed_batches() >= 1 ? StopRequest::FinishPart : StopRequest::None;
+  };
+  const Answer answer = [&](const Batch& batch) {
+    for (const int then = num_looks.load(); num_looks.load() < then + 3;)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return true_answer(batch);
+  };
+  const Ending ending =
+      start("run", {.interval_s = 0, .answer = answer, .stop_request = stop_after_one});
+  EXPECT_EQ(ending.failure, nullptr);
+  EXPECT_EQ(ending.outcome, RunOutcome::Done);
+  EXPECT_EQ(ending.num_sealed_batches, kBatchesHeld);
+  coordinator_->merge();
 }
 
 TEST_F(ScheduleTest, AStopBeforeTheFirstBatchSealsNothing) {

@@ -29,6 +29,7 @@
 #include "sharding/local_communicator.h"
 #include "sharding/parallel_linear.h"
 #include "storage/checkpoint.h"
+#include "worker/decoder_cost.h"
 #include "worker/decoder_weights.h"
 #include "worker/model_family.h"
 #include "worker/sweep.h"
@@ -66,12 +67,12 @@ double median(std::vector<double> values) {
 }
 
 // The sample's batches, as the coordinator would cut them.
-std::vector<Batch> make_batches(const Options& options, std::int64_t vocabulary) {
+std::vector<Batch> make_batches(const Options& options, const DecoderConfig& config) {
   Sample sample;
   sample.prompt_length = options.tokens;
   const std::int64_t length = options.tokens + options.targets;
   for (std::int64_t i = 0; i < length; ++i) {
-    const auto id = static_cast<std::int32_t>((i * 7919 + 31) % vocabulary);
+    const auto id = static_cast<std::int32_t>((i * 7919 + 31) % config.vocab_size);
     sample.record.tokens.push_back({.id = id});
     if (i >= options.tokens) {
       sample.record.targets.push_back({.position = static_cast<std::int32_t>(i), .token = id});
@@ -82,7 +83,7 @@ std::vector<Batch> make_batches(const Options& options, std::int64_t vocabulary)
     const auto token = static_cast<std::int32_t>(u * options.tokens / units);
     sample.record.units.push_back({.tokens = {token}});
   }
-  BatchPlanner planner({}, options.batch_tokens);
+  BatchPlanner planner({.batch_tokens = options.batch_tokens, .cost = sweep_cost(config)});
   planner.add(std::move(sample));
   planner.finish();
   std::vector<Batch> batches;
@@ -215,7 +216,7 @@ void run_bench(const Options& options) {
       checkpoint, model, alone, compute == SweepCompute::Float32 ? at::kFloat : at::kBFloat16);
   SweepEngine engine(model.decoder, weights, {}, compute);
 
-  const std::vector<Batch> batches = make_batches(options, model.decoder.vocab_size);
+  const std::vector<Batch> batches = make_batches(options, model.decoder);
   Work work;
   double attention = 0;
   for (const Batch& batch : batches) {
