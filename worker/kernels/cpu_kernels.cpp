@@ -4,32 +4,46 @@ namespace limn {
 
 // One for each set of instructions that kernels are compiled for.
 namespace baseline {
-AttentionKernels attention_kernels();
+const AttentionKernels& attention_kernels();
 }
 #ifdef LIMN_X86_KERNELS
 namespace avx2 {
-AttentionKernels attention_kernels();
+const AttentionKernels& attention_kernels();
 }
 
 namespace avx512 {
-AttentionKernels attention_kernels();
+const AttentionKernels& attention_kernels();
 }
 #endif
 
-const AttentionKernels& attention_kernels() {
-  static const AttentionKernels kernels = [] {
+const AttentionKernels* attention_kernels(InstructionSet instructions) {
+  switch (instructions) {
+    case InstructionSet::Baseline:
+      return &baseline::attention_kernels();
 #ifdef LIMN_X86_KERNELS
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-      return avx512::attention_kernels();
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-      return avx2::attention_kernels();
-    }
+    case InstructionSet::Avx2:
+      if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        return &avx2::attention_kernels();
+      }
+      return nullptr;
+    case InstructionSet::Avx512:
+      if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        return &avx512::attention_kernels();
+      }
+      return nullptr;
 #endif
-    return baseline::attention_kernels();
-  }();
-  return kernels;
+    default:
+      return nullptr;
+  }
+}
+
+const AttentionKernels& attention_kernels() {
+  for (const auto instructions : {InstructionSet::Avx512, InstructionSet::Avx2}) {
+    const AttentionKernels* const kernels = attention_kernels(instructions);
+    if (kernels != nullptr) return *kernels;
+  }
+  return baseline::attention_kernels();
 }
 
 }  // namespace limn

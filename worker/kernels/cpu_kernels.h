@@ -28,6 +28,12 @@ struct AttentionKernels {
   void (*attend)(const AttentionTask& task, float* scratch);
 };
 
+// What kernels are compiled for, from the narrowest vectors to the widest.
+enum class InstructionSet { Baseline, Avx2, Avx512 };
+
+// Those of one instruction set; null where the processor lacks it.
+const AttentionKernels* attention_kernels(InstructionSet instructions);
+
 // Those of the widest vectors that the processor has.
 const AttentionKernels& attention_kernels();
 
