@@ -52,9 +52,16 @@ at::Tensor RowParallelLinear::operator()(const at::Tensor& x_shard) const {
 }
 
 at::Tensor RowParallelLinear::without_bias(const at::Tensor& x_shard) const {
-  at::Tensor y = product(x_shard, weight).to(at::kFloat);  // [rows, out], this rank's addend
-  tensor_ranks->all_reduce(y, ReduceOp::Sum);
-  return y;
+  return sum(addend(x_shard));
+}
+
+at::Tensor RowParallelLinear::addend(const at::Tensor& x_shard) const {
+  return product(x_shard, weight).to(at::kFloat);
+}
+
+at::Tensor RowParallelLinear::sum(at::Tensor addend) const {
+  tensor_ranks->all_reduce(addend, ReduceOp::Sum);
+  return addend;
 }
 
 }  // namespace limn

@@ -34,6 +34,12 @@ struct RowParallelLinear {
 
   // The same without b. Collective. Waits.
   at::Tensor without_bias(const at::Tensor& x_shard) const;
+
+  // Its two halves: x_shard W_shard^T, [rows, in/t] -> [rows, out] in float32, without
+  // communication; and the sum over the ranks, in place, bitwise the same on every rank.
+  // Collective. Waits.
+  at::Tensor addend(const at::Tensor& x_shard) const;
+  at::Tensor sum(at::Tensor addend) const;
 };
 
 }  // namespace limn

@@ -1,9 +1,16 @@
+// Attention block by block, by the kernels of every instruction set that the processor has, against
+// numbers computed by hand and against one full matrix of logits in float64.
+
 #include "worker/suppressed_attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,38 +21,8 @@ namespace limn::test {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr double kRounding = 1e-5;
-
-// Logits of the rows at positions 1 and 2, keys 0 to 3. Row 1 sees keys 0 and 1, row 2 also key 2.
-at::Tensor example_logits() {
-  return at::tensor({2.0F, 4.0F, -6.0F, -8.0F, 1.0F, -3.0F, 5.0F, -9.0F}).view({2, 4});
-}
-
-at::Tensor suppressed(const KeyFactors& factors, SuppressionKind kind) {
-  at::Tensor logits = example_logits();
-  suppress_logits(logits, factors, kind, {.first_row = 1});
-  return logits;
-}
-
-at::Tensor rows(std::initializer_list<float> values) {
-  return at::tensor(at::ArrayRef<float>(values)).view({2, 4});
-}
-
-// The attention of one head of width 1 to three tokens with these values, all keys 0.
-at::Tensor uniform_attention(const KeyFactors& factors, SuppressionKind kind) {
-  BatchPiece piece;
-  piece.tokens = {5, 6, 7};
-  piece.target_ids = {1};
-  piece.prompt_length = 3;
-  piece.perturbations = {{{0}}};
-  const SweepLayout layout = lay_out_sweep({0, {piece}}, {{factors}});
-  const at::Tensor values = at::tensor({3.0F, 6.0F, 12.0F}).view({3, 1, 1});
-  const at::Tensor all = values.index_select(0, layout.base_row);
-  const AttentionOptions options{.heads = {{0, 1, 0, 1}}, .scale = 1, .suppression = kind};
-  const at::Tensor output = suppressed_attention(
-      at::ones_like(all), at::zeros_like(all), all, layout, RowSet::All, options);
-  return output.flatten();
-}
 
 constexpr SuppressionKind kKinds[] = {
     SuppressionKind::LogAdditive,
@@ -53,283 +30,627 @@ constexpr SuppressionKind kKinds[] = {
     SuppressionKind::Shifted,
     SuppressionKind::ShiftedFull};
 
-// Of one sample, longer than two blocks of rows, with two perturbations: four query heads that
-// share two key/value heads.
-class DenseAttentionTest : public testing::Test {
- protected:
-  static constexpr std::int64_t kLength = 150;
-  static constexpr std::int64_t kHeadDim = 6;
+// A sample of so many tokens, and the factors of its perturbations.
+struct Sample {
+  std::int64_t length = 0;
+  std::int64_t num_targets = 1;
+  std::vector<KeyFactors> factors;
+};
 
-  DenseAttentionTest() {
-    BatchPiece piece;
-    piece.tokens.assign(kLength, 1);
-    piece.target_ids = {1, 1, 1, 1};
-    piece.prompt_length = kLength - 3;
-    piece.perturbations.resize(2);
-    layout_ = lay_out_sweep({0, {piece}}, {factors_});
-    queries_ = random_tensor({layout_.num_rows, 4, kHeadDim}, 1) * 1.5;
-    keys_ = random_tensor({layout_.num_rows, 2, kHeadDim}, 2);
-    values_ = random_tensor({layout_.num_rows, 2, kHeadDim}, 3);
+SweepLayout lay_out(const std::vector<Sample>& samples, std::int64_t block_rows) {
+  Batch batch;
+  std::vector<std::vector<KeyFactors>> factors;
+  for (const Sample& sample : samples) {
+    BatchPiece& piece = batch.pieces.emplace_back();
+    const auto length = static_cast<std::size_t>(sample.length);
+    piece.tokens.assign(length, 1);
+    piece.target_ids.assign(static_cast<std::size_t>(sample.num_targets), 1);
+    piece.prompt_length = sample.length + 1 - sample.num_targets;
+    piece.perturbations.resize(sample.factors.size());
+    factors.push_back(sample.factors);
+  }
+  return lay_out_sweep(batch, factors, block_rows);
+}
+
+// Queries, keys and values of all packed rows, [rows, heads, head_dim] float64.
+struct Projected {
+  at::Tensor queries, keys, values;
+};
+
+// [rows, heads * head_dim], of all packed rows or of all target rows.
+at::Tensor attention(
+    const SweepLayout& layout,
+    const AttentionOptions& options,
+    const Projected& projected,
+    const AttentionKernels& kernels,
+    RowSet rows,
+    AttentionBuffers& buffers) {
+  // Side by side, as one product makes them.
+  const at::Tensor all =
+      at::cat({projected.queries, projected.keys, projected.values}, 1).to(at::kFloat);
+  const std::int64_t heads = projected.queries.size(1);
+  const std::int64_t kv_heads = projected.keys.size(1);
+  SuppressedAttention attention(layout, options, buffers, kernels);
+  std::vector<at::Tensor> outputs;
+  for (const RowBlock& block : layout.blocks) {
+    const std::vector<at::Tensor> qkv = all.narrow(0, block.rows.begin, block.rows.size())
+                                            .split_with_sizes({heads, kv_heads, kv_heads}, 1);
+    at::Tensor queries = qkv[0];
+    if (rows == RowSet::Targets) {
+      const at::Tensor target_row =
+          layout.target_row.narrow(0, block.target_rows.begin, block.target_rows.size());
+      queries = queries.index_select(0, target_row - block.rows.begin);
+    }
+    outputs.push_back(attention.attend(block, rows, queries, qkv[1], qkv[2]));
+  }
+  return at::cat(outputs);
+}
+
+// The rows of a segment among all packed rows.
+at::Tensor rows_of(const Segment& segment, const at::Tensor& all) {
+  return all.narrow(0, segment.packed_begin, segment.num_rows());
+}
+
+// One full matrix of logits for each segment, in float64.
+class DenseAttention {
+ public:
+  DenseAttention(
+      const SweepLayout& layout, const AttentionOptions& options, const Projected& projected)
+      : layout_(layout),
+        options_(options),
+        projected_(projected) {
+    for (const HeadRun& run : options.heads) {
+      for (std::int64_t head = 0; head < run.num_query_heads(); ++head)
+        kv_head_.push_back(run.kv_begin + head / run.queries_per_kv);
+    }
   }
 
-  AttentionOptions options(SuppressionKind kind, std::int64_t window) const {
-    return {.heads = {{0, 2, 0, 2}}, .scale = 0.7, .window = window, .suppression = kind};
-  }
-
-  at::Tensor attention(const AttentionOptions& options, RowSet rows = RowSet::All) const {
-    at::Tensor queries = queries_.to(at::kFloat);
-    if (rows == RowSet::Targets) queries = queries.index_select(0, layout_.target_row);
-    return suppressed_attention(
-        queries, keys_.to(at::kFloat), values_.to(at::kFloat), layout_, rows, options);
-  }
-
-  // The same of all rows in float64, with one full matrix of logits for each segment.
-  at::Tensor dense_attention(const AttentionOptions& options) const {
-    const SampleSegments& sample = layout_.samples[0];
-    std::vector<at::Tensor> outputs{dense_segment(sample.base, options)};
-    for (const Segment& segment : sample.perturbed)
-      outputs.push_back(dense_segment(segment, options));
+  // [packed rows, heads * head_dim]
+  at::Tensor output() const {
+    std::vector<at::Tensor> outputs;
+    for (const Segment& segment : layout_.segments)
+      outputs.push_back(output_of(segment).flatten(1));
     return at::cat(outputs);
   }
 
-  double error(const AttentionOptions& options) const {
-    return largest_error(attention(options), dense_attention(options));
-  }
-
-  // Some keys, the first among them, and a whole window of hidden ones.
-  const std::vector<KeyFactors> factors_{
-      {{0, 1, 70, 149}, {0.0F, 0.5F, 3.0F, 0.25F}},
-      {{40, 41, 42, 43, 44, 45, 46, 90}, {0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.5F}}};
-  SweepLayout layout_;
-  at::Tensor queries_, keys_, values_;  // of all packed rows, float64
-
  private:
   // What the segment's rows see: the base's keys or values up to its first row, then its own.
-  // [4, kLength, kHeadDim]
+  // [heads, keys, head_dim]
   at::Tensor seen_by(const Segment& segment, const at::Tensor& all) const {
-    const at::Tensor own = all.narrow(0, segment.packed_begin, segment.num_rows());
-    return at::cat({all.narrow(0, 0, segment.row_begin), own})
+    const Segment& base = layout_.segments[segment.sample];
+    return at::cat({rows_of(base, all).narrow(0, 0, segment.row_begin), rows_of(segment, all)})
         .transpose(0, 1)
-        .repeat_interleave(2, 0);
+        .index_select(0, at::tensor(kv_head_, at::kLong));
   }
 
-  at::Tensor dense_segment(const Segment& segment, const AttentionOptions& options) const {
-    const at::Tensor q =
-        queries_.narrow(0, segment.packed_begin, segment.num_rows()).transpose(0, 1);
-    at::Tensor s = at::matmul(q, seen_by(segment, keys_).transpose(1, 2)) * options.scale;
-    if (options.key_bias.defined()) s = s + options.key_bias.to(at::kDouble).unsqueeze(1);
-    if (options.softcap > 0) s = options.softcap * (s / options.softcap).tanh();
-
-    const at::Tensor row = at::arange(segment.row_begin, kLength).unsqueeze(1);
-    const at::Tensor key = at::arange(kLength);
-    at::Tensor unseen = key > row;
-    if (options.window > 0) unseen = unseen | (key <= row - options.window);
-    s = suppressed_dense(s, segment.factors, options.suppression, unseen)
-            .masked_fill(unseen, -kInfinity);
-
-    const at::Tensor all_hidden = (s == -kInfinity).all(-1, /*keepdim=*/true);
-    at::Tensor weights;
-    if (options.sinks.defined()) {
-      const at::Tensor sink =
-          options.sinks.to(at::kDouble).view({4, 1, 1}).expand({4, s.size(1), 1});
-      weights = at::softmax(at::cat({s, sink}, -1), -1).narrow(-1, 0, kLength);
-    } else {
-      weights = at::where(all_hidden, 0.0, at::softmax(s, -1));
+  at::Tensor output_of(const Segment& segment) const {
+    const at::Tensor q = rows_of(segment, projected_.queries).transpose(0, 1);
+    at::Tensor s =
+        at::matmul(q, seen_by(segment, projected_.keys).transpose(1, 2)) * options_.scale;
+    if (options_.key_bias.defined()) {
+      s = s + options_.key_bias.narrow(1, 0, segment.row_end).to(at::kDouble).unsqueeze(1);
     }
-    return at::matmul(weights, seen_by(segment, values_)).transpose(0, 1);
+    if (options_.softcap > 0) s = options_.softcap * (s / options_.softcap).tanh();
+
+    const at::Tensor row = at::arange(segment.row_begin, segment.row_end).unsqueeze(1);
+    const at::Tensor key = at::arange(segment.row_end);
+    at::Tensor unseen = key > row;
+    if (options_.window > 0) unseen = unseen | (key <= row - options_.window);
+    s = suppressed(s, segment, unseen).masked_fill(unseen, -kInfinity);
+    return at::matmul(softmax(s), seen_by(segment, projected_.values)).transpose(0, 1);
   }
 
-  static at::Tensor suppressed_dense(
-      const at::Tensor& s,
-      const KeyFactors& factors,
-      SuppressionKind kind,
-      const at::Tensor& unseen) {
-    at::Tensor f = at::ones({kLength}, at::kDouble);
+  at::Tensor suppressed(
+      const at::Tensor& s, const Segment& segment, const at::Tensor& unseen) const {
+    const KeyFactors& factors = segment.factors;
+    at::Tensor f = at::ones({segment.row_end}, at::kDouble);
     for (std::size_t i = 0; i < factors.positions.size(); ++i)
       f[factors.positions[i]] = factors.factors[i];
-    if (kind == SuppressionKind::LogAdditive) return s + f.log();
-    if (kind == SuppressionKind::Multiplicative) return s * f;
+    if (options_.suppression == SuppressionKind::LogAdditive) return s + f.log();
+    if (options_.suppression == SuppressionKind::Multiplicative) return s * f;
     const at::Tensor counted =
-        kind == SuppressionKind::Shifted ? s.masked_fill(unseen, kInfinity) : s;
+        options_.suppression == SuppressionKind::Shifted ? s.masked_fill(unseen, kInfinity) : s;
     const at::Tensor m = counted.amin(-1, /*keepdim=*/true);
     return m + f * (s - m);
   }
+
+  at::Tensor softmax(const at::Tensor& s) const {
+    if (!options_.sinks.defined()) {
+      const at::Tensor all_hidden = (s == -kInfinity).all(-1, /*keepdim=*/true);
+      return at::where(all_hidden, 0.0, at::softmax(s, -1));
+    }
+    const at::Tensor sink =
+        options_.sinks.to(at::kDouble).view({-1, 1, 1}).expand({-1, s.size(1), 1});
+    return at::softmax(at::cat({s, sink}, -1), -1).narrow(-1, 0, s.size(2));
+  }
+
+  const SweepLayout& layout_;
+  const AttentionOptions& options_;
+  const Projected& projected_;
+  std::vector<std::int64_t> kv_head_;  // of each query head
 };
+
+// Random queries, keys and values for some heads, which make attention neither flat nor sharp.
+class Problem {
+ public:
+  Problem(SweepLayout sweep, std::vector<HeadRun> heads, std::int64_t head_dim)
+      : layout(std::move(sweep)),
+        num_heads(heads.back().query_begin + heads.back().num_query_heads()) {
+    const std::int64_t num_kv_heads = heads.back().kv_begin + heads.back().num_kv_heads;
+    options.heads = std::move(heads);
+    options.scale = 1.7 / std::sqrt(static_cast<double>(head_dim));
+    projected.queries = random_tensor({layout.num_rows, num_heads, head_dim}, 1) * 1.5;
+    projected.keys = random_tensor({layout.num_rows, num_kv_heads, head_dim}, 2);
+    projected.values = random_tensor({layout.num_rows, num_kv_heads, head_dim}, 3);
+  }
+
+  Problem& with(SuppressionKind kind, std::int64_t window = 0) {
+    options.suppression = kind;
+    options.window = window;
+    return *this;
+  }
+
+  Problem& with_softcap() {
+    options.softcap = 1.5;
+    return *this;
+  }
+
+  Problem& with_key_bias() {
+    std::int64_t longest = 0;
+    for (const Segment& segment : layout.segments)
+      longest = std::max(longest, segment.row_end);
+    options.key_bias = random_tensor({num_heads, longest}, 4).to(at::kFloat);
+    return *this;
+  }
+
+  Problem& with_sinks() {
+    options.sinks = random_tensor({num_heads}, 5).to(at::kFloat);
+    return *this;
+  }
+
+  at::Tensor dense() const { return DenseAttention(layout, options, projected).output(); }
+
+  SweepLayout layout;
+  std::int64_t num_heads;
+  AttentionOptions options;
+  Projected projected;
+};
+
+// Hidden, weakened and amplified keys, the first and the last among them; a whole window of hidden
+// ones; segments that begin one before, at and one behind the start of a panel of any width.
+std::vector<Sample> some_samples() {
+  return {
+      {.length = 150,
+       .num_targets = 4,
+       .factors =
+           {{{0, 1, 70, 149}, {0.0F, 0.5F, 3.0F, 0.25F}},
+            {{40, 41, 42, 43, 44, 45, 46, 90}, {0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.5F}},
+            {{63, 80}, {0.5F, 0.0F}},
+            {{64}, {0.1F}}}},
+      {.length = 1, .factors = {{{0}, {0.5F}}}},
+      {.length = 70, .num_targets = 2, .factors = {{{65}, {0.0F}}, {{3, 5}, {0.0F, 2.0F}}}}};
+}
+
+constexpr std::int64_t kBlockRows = 100;  // four blocks of those
+
+class SuppressedAttentionTest : public testing::TestWithParam<InstructionSet> {
+ protected:
+  void SetUp() override {
+    if (attention_kernels(GetParam()) == nullptr) GTEST_SKIP() << "not of this processor";
+    // What is computed here is too little for several threads to make it faster.
+    at::set_num_threads(1);
+  }
+
+  at::Tensor attention(
+      const SweepLayout& layout,
+      const AttentionOptions& options,
+      const Projected& projected,
+      RowSet rows = RowSet::All) const {
+    AttentionBuffers buffers;
+    return test::attention(
+        layout, options, projected, *attention_kernels(GetParam()), rows, buffers);
+  }
+
+  at::Tensor attention(const Problem& problem, RowSet rows = RowSet::All) const {
+    return attention(problem.layout, problem.options, problem.projected, rows);
+  }
+
+  at::Tensor attention(const Problem& problem, AttentionBuffers& buffers) const {
+    return test::attention(
+        problem.layout,
+        problem.options,
+        problem.projected,
+        *attention_kernels(GetParam()),
+        RowSet::All,
+        buffers);
+  }
+
+  double error(const Problem& problem) const {
+    return largest_error(attention(problem), problem.dense());
+  }
+
+  // What the rows from `first_row` on give to each key under a perturbation, where row i has the
+  // logit [i][j] of key j: values, like keys, are the unit vectors. [rows, keys]
+  at::Tensor shares(
+      const at::Tensor& logits,
+      const KeyFactors& factors,
+      AttentionOptions options,
+      std::int64_t first_row) const {
+    const std::int64_t length = logits.size(0);
+    const SweepLayout layout = lay_out({{.length = length, .factors = {factors}}}, kBlockRows);
+    const at::Tensor unit_vectors = at::eye(length).index_select(0, layout.base_row).unsqueeze(1);
+    const at::Tensor queries = logits.index_select(0, layout.base_row).unsqueeze(1);
+    options.heads = {{0, 1, 0, 1}};
+    const at::Tensor output = attention(layout, options, {queries, unit_vectors, unit_vectors});
+    const Segment& segment = layout.segments[1];
+    return rows_of(segment, output)
+        .narrow(0, first_row - segment.row_begin, segment.row_end - first_row);
+  }
+
+  // Of rows 1 and 2 of the example.
+  at::Tensor example_shares(const KeyFactors& factors, SuppressionKind kind) const {
+    return shares(example_logits(), factors, {.suppression = kind}, 1).narrow(0, 0, 2);
+  }
+
+  // Row 1 sees keys 0 and 1, row 2 also key 2. The other two rows are not looked at.
+  static at::Tensor example_logits() {
+    return at::tensor({0.0F,
+                       0.0F,
+                       0.0F,
+                       0.0F,  //
+                       2.0F,
+                       4.0F,
+                       -6.0F,
+                       -8.0F,  //
+                       1.0F,
+                       -3.0F,
+                       5.0F,
+                       -9.0F,  //
+                       0.0F,
+                       0.0F,
+                       0.0F,
+                       0.0F})
+        .view({4, 4});
+  }
+
+  // The attention of one head of width 1 to three tokens with the values 3, 6 and 12, all logits 0:
+  // of the base's rows, then of the perturbation's.
+  at::Tensor uniform_attention(const KeyFactors& factors) const {
+    const SweepLayout layout = lay_out({{.length = 3, .factors = {factors}}}, kBlockRows);
+    const at::Tensor values = at::tensor({3.0F, 6.0F, 12.0F}).view({3, 1, 1});
+    const at::Tensor all = values.index_select(0, layout.base_row);
+    return attention(
+               layout, {.heads = {{0, 1, 0, 1}}}, {at::ones_like(all), at::zeros_like(all), all})
+        .flatten();
+  }
+};
+
+// The softmax of the logits of two rows for four keys.
+at::Tensor softmax_rows(std::initializer_list<float> logits) {
+  return at::softmax(at::tensor(at::ArrayRef<float>(logits)).view({2, 4}), -1);
+}
+
+constexpr float kUnseen = -kInfinity;
 
 }  // namespace
 
-TEST(SuppressedAttentionTest, AddsTheLogarithmOfTheFactor) {
-  const at::Tensor logits = suppressed({{0, 2}, {0.5F, 2.0F}}, SuppressionKind::LogAdditive);
+TEST_P(SuppressedAttentionTest, AddsTheLogarithmOfTheFactor) {
+  const at::Tensor got = example_shares({{0, 2}, {0.5F, 2.0F}}, SuppressionKind::LogAdditive);
   const float log2 = std::log(2.0F);
-  EXPECT_TRUE(at::allclose(logits, rows({2 - log2, 4, -6 + log2, -8, 1 - log2, -3, 5 + log2, -9})))
-      << logits;
+  const at::Tensor expected =
+      softmax_rows({2 - log2, 4, kUnseen, kUnseen, 1 - log2, -3, 5 + log2, kUnseen});
+  EXPECT_TRUE(at::allclose(got, expected)) << got;
 }
 
-TEST(SuppressedAttentionTest, HidesAKeyOfFactorZero) {
-  const at::Tensor logits = suppressed({{1}, {0.0F}}, SuppressionKind::LogAdditive);
-  EXPECT_TRUE(at::equal(logits, rows({2, -kInfinity, -6, -8, 1, -kInfinity, 5, -9}))) << logits;
+TEST_P(SuppressedAttentionTest, HidesAKeyOfFactorZero) {
+  const at::Tensor got = example_shares({{1}, {0.0F}}, SuppressionKind::LogAdditive);
+  const at::Tensor expected = softmax_rows({2, kUnseen, kUnseen, kUnseen, 1, kUnseen, 5, kUnseen});
+  EXPECT_TRUE(at::allclose(got, expected)) << got;
+  EXPECT_TRUE(at::equal(got.select(1, 1), at::zeros({2}))) << got;
 }
 
-TEST(SuppressedAttentionTest, MultipliesByTheFactor) {
-  const at::Tensor logits = suppressed({{0, 1}, {0.5F, 0.0F}}, SuppressionKind::Multiplicative);
-  EXPECT_TRUE(at::equal(logits, rows({1, 0, -6, -8, 0.5F, 0, 5, -9}))) << logits;
+TEST_P(SuppressedAttentionTest, MultipliesByTheFactor) {
+  const at::Tensor got = example_shares({{0, 1}, {0.5F, 0.0F}}, SuppressionKind::Multiplicative);
+  const at::Tensor expected = softmax_rows({1, 0, kUnseen, kUnseen, 0.5F, 0, 5, kUnseen});
+  EXPECT_TRUE(at::allclose(got, expected)) << got;
 }
 
-TEST(SuppressedAttentionTest, ShiftsTowardsTheMinimumOfTheKeysThatARowSees) {
+TEST_P(SuppressedAttentionTest, ShiftsTowardsTheMinimumOfTheKeysThatARowSees) {
   // The minima are 2 (of 2, 4) and -3 (of 1, -3, 5), whatever lies in the rows' future.
-  const at::Tensor logits = suppressed({{1, 2}, {0.5F, 0.25F}}, SuppressionKind::Shifted);
-  EXPECT_TRUE(at::equal(logits, rows({2, 3, 0, -8, 1, -3, -1, -9}))) << logits;
+  const at::Tensor got = example_shares({{1, 2}, {0.5F, 0.25F}}, SuppressionKind::Shifted);
+  const at::Tensor expected = softmax_rows({2, 3, kUnseen, kUnseen, 1, -3, -1, kUnseen});
+  EXPECT_TRUE(at::allclose(got, expected)) << got;
 }
 
-TEST(SuppressedAttentionTest, ShiftsToTheMinimumWithFactorZero) {
-  const at::Tensor logits = suppressed({{0, 1}, {0.0F, 0.0F}}, SuppressionKind::Shifted);
-  EXPECT_TRUE(at::equal(logits, rows({2, 2, -6, -8, -3, -3, 5, -9}))) << logits;
+TEST_P(SuppressedAttentionTest, ShiftsToTheMinimumWithFactorZero) {
+  const at::Tensor got = example_shares({{0, 1}, {0.0F, 0.0F}}, SuppressionKind::Shifted);
+  const at::Tensor expected = softmax_rows({2, 2, kUnseen, kUnseen, -3, -3, 5, kUnseen});
+  EXPECT_TRUE(at::allclose(got, expected)) << got;
 }
 
-TEST(SuppressedAttentionTest, ShiftsTowardsTheMinimumOfAllKeysIfAsked) {
+TEST_P(SuppressedAttentionTest, ShiftsTowardsTheMinimumOfAllKeysIfAsked) {
   // The minima are -8 and -9, of keys that neither row sees.
-  const at::Tensor logits = suppressed({{1, 2}, {0.5F, 0.0F}}, SuppressionKind::ShiftedFull);
-  EXPECT_TRUE(at::equal(logits, rows({2, -2, -8, -8, 1, -6, -9, -9}))) << logits;
+  const at::Tensor got = example_shares({{1, 2}, {0.5F, 0.0F}}, SuppressionKind::ShiftedFull);
+  const at::Tensor expected = softmax_rows({2, -2, kUnseen, kUnseen, 1, -6, -9, kUnseen});
+  EXPECT_TRUE(at::allclose(got, expected)) << got;
 }
 
-TEST(SuppressedAttentionTest, PassesOverKeysBeyondTheBlock) {
-  for (const auto kind :
-       {SuppressionKind::LogAdditive,
-        SuppressionKind::Multiplicative,
-        SuppressionKind::Shifted,
-        SuppressionKind::ShiftedFull}) {
-    EXPECT_TRUE(at::equal(suppressed({{4, 100}, {0.0F, 0.5F}}, kind), example_logits()));
-    EXPECT_TRUE(
-        at::equal(suppressed({{1, 4}, {0.5F, 0.5F}}, kind), suppressed({{1}, {0.5F}}, kind)));
+TEST_P(SuppressedAttentionTest, PassesOverTheFactorsOfKeysThatARowDoesNotSee) {
+  for (const SuppressionKind kind : kKinds) {
+    const at::Tensor got = example_shares({{1, 3}, {0.5F, 0.0F}}, kind);
+    EXPECT_TRUE(at::equal(got, example_shares({{1}, {0.5F}}, kind))) << static_cast<int>(kind);
   }
 }
 
-TEST(SuppressedAttentionTest, SuppressesEveryHeadAndBatchAlike) {
-  at::Tensor logits = example_logits().repeat({3, 2, 1, 1});
-  suppress_logits(logits, {{1}, {0.5F}}, SuppressionKind::Shifted, {.first_row = 1});
-  const at::Tensor one = suppressed({{1}, {0.5F}}, SuppressionKind::Shifted);
-  EXPECT_TRUE(at::equal(logits, one.repeat({3, 2, 1, 1})));
+TEST_P(SuppressedAttentionTest, SuppressesEveryHeadAlike) {
+  const SweepLayout layout = lay_out({{.length = 4, .factors = {{{1}, {0.5F}}}}}, kBlockRows);
+  const auto of_heads = [&](std::int64_t kv_heads, std::int64_t queries_per_kv) {
+    const at::Tensor queries = example_logits().index_select(0, layout.base_row).unsqueeze(1);
+    const at::Tensor keys = at::eye(4).index_select(0, layout.base_row).unsqueeze(1);
+    const at::Tensor of_kv = keys.expand({-1, kv_heads, -1});
+    return attention(
+        layout,
+        {.heads = {{0, kv_heads, 0, queries_per_kv}}, .suppression = SuppressionKind::Shifted},
+        {queries.expand({-1, kv_heads * queries_per_kv, -1}), of_kv, of_kv});
+  };
+  EXPECT_TRUE(at::equal(of_heads(3, 2), of_heads(1, 1).repeat({1, 6})));
 }
 
-TEST(SuppressedAttentionTest, AveragesTheVisibleKeysOfEqualLogits) {
-  // The base's rows, then those of the perturbation, in which key 0 counts a third of the others.
-  const at::Tensor output = uniform_attention({{0}, {1 / 3.0F}}, SuppressionKind::LogAdditive);
+TEST_P(SuppressedAttentionTest, AveragesTheVisibleKeysOfEqualLogits) {
+  // In the perturbation key 0 counts a third of the others.
+  const at::Tensor output = uniform_attention({{0}, {1 / 3.0F}});
   EXPECT_TRUE(at::allclose(
       output,
       at::tensor({3.0F, 4.5F, 7.0F, 3.0F, (1 + 6.0F) / (4 / 3.0F), (1 + 18.0F) / (7 / 3.0F)})))
       << output;
 }
 
-TEST(SuppressedAttentionTest, GivesZeroWhereARowSeesHiddenKeysAlone) {
-  const at::Tensor first = uniform_attention({{0}, {0.0F}}, SuppressionKind::LogAdditive);
+TEST_P(SuppressedAttentionTest, GivesZeroWhereARowSeesHiddenKeysAlone) {
+  const at::Tensor first = uniform_attention({{0}, {0.0F}});
   EXPECT_TRUE(at::allclose(first, at::tensor({3.0F, 4.5F, 7.0F, 0.0F, 6.0F, 9.0F}))) << first;
-  const at::Tensor all =
-      uniform_attention({{0, 1, 2}, {0.0F, 0.0F, 0.0F}}, SuppressionKind::LogAdditive);
+  const at::Tensor all = uniform_attention({{0, 1, 2}, {0.0F, 0.0F, 0.0F}});
   EXPECT_TRUE(at::allclose(all, at::tensor({3.0F, 4.5F, 7.0F, 0.0F, 0.0F, 0.0F}))) << all;
 }
 
-TEST(SuppressedAttentionTest, ComputesOnlyTheRowsFromTheFirstSuppressedKeyOn) {
-  const at::Tensor output = uniform_attention({{1}, {0.0F}}, SuppressionKind::LogAdditive);
+TEST_P(SuppressedAttentionTest, ComputesOnlyTheRowsFromTheFirstSuppressedKeyOn) {
+  const at::Tensor output = uniform_attention({{1}, {0.0F}});
   EXPECT_TRUE(at::allclose(output, at::tensor({3.0F, 4.5F, 7.0F, 3.0F, 7.5F}))) << output;
 }
 
-TEST(SuppressedAttentionTest, ShiftsTowardsTheMinimumInsideTheWindow) {
-  // Rows 5 and 6, keys 3 to 6, two of them seen by each: the minima are -6 (of 4, -6) and -9 (of 5,
-  // -9). Key 2 is before the block.
-  at::Tensor logits = example_logits();
-  suppress_logits(
+TEST_P(SuppressedAttentionTest, ShiftsTowardsTheMinimumInsideTheWindow) {
+  // Rows 5 and 6 see keys 4, 5 and 5, 6: the minima are -6 (of 4, -6) and -9 (of 5, -9). Key 2 is
+  // before both windows.
+  at::Tensor logits = at::full({7, 7}, -20.0F);
+  logits.narrow(0, 5, 2).narrow(1, 3, 4).copy_(example_logits().narrow(0, 1, 2));
+  const at::Tensor got = shares(
       logits,
       {{2, 4, 5}, {0.1F, 0.5F, 0.5F}},
-      SuppressionKind::Shifted,
-      {.first_row = 5, .first_key = 3, .window = 2});
-  EXPECT_TRUE(at::equal(logits, rows({2, -1, -6, -8, 1, -6, -2, -9}))) << logits;
+      {.window = 2, .suppression = SuppressionKind::Shifted},
+      5);
+  const at::Tensor expected = softmax_rows({kUnseen, -1, -6, kUnseen, kUnseen, kUnseen, -2, -9});
+  EXPECT_TRUE(at::allclose(got.narrow(1, 3, 4), expected)) << got;
+  EXPECT_TRUE(at::equal(got.narrow(1, 0, 3), at::zeros({2, 3}))) << got;
 }
 
-TEST(SuppressedAttentionTest, ASinkTakesPartInTheSoftmaxButNotInTheMinimum) {
-  BatchPiece piece;
-  piece.tokens = {5};
-  piece.target_ids = {1};
-  piece.prompt_length = 1;
-  piece.perturbations.resize(1);
-  const SweepLayout layout = lay_out_sweep({0, {piece}}, {{{{0}, {0.5F}}}});
-  const at::Tensor two = at::full({2, 1, 1}, 2.0F);
-  const AttentionOptions options{
-      .heads = {{0, 1, 0, 1}},
-      .scale = 0.5,
-      .sinks = at::full({1}, -2.0F),
-      .suppression = SuppressionKind::Shifted};
+TEST_P(SuppressedAttentionTest, ASinkTakesPartInTheSoftmaxButNotInTheMinimum) {
   // The only key's logit, 2, is the minimum that it is shifted to; with the sink's it were 0.
-  const at::Tensor output = suppressed_attention(two, two, two, layout, RowSet::All, options);
-  const double share = std::exp(2.0) / (std::exp(2.0) + std::exp(-2.0));
-  EXPECT_TRUE(at::allclose(output, two * share)) << output;
+  const at::Tensor got = shares(
+      at::full({1, 1}, 4.0F),
+      {{0}, {0.5F}},
+      {.scale = 0.5, .sinks = at::full({1}, -2.0F), .suppression = SuppressionKind::Shifted},
+      0);
+  EXPECT_FLOAT_EQ(got.item<float>(), std::exp(2.0F) / (std::exp(2.0F) + std::exp(-2.0F)));
 }
 
-TEST_F(DenseAttentionTest, IsEqualedWithAWindowOfAnyWidth) {
+TEST_P(SuppressedAttentionTest, EqualsDenseAttentionWithAWindowOfAnyWidth) {
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  ASSERT_GT(problem.layout.blocks.size(), 3U);
   for (const SuppressionKind kind : kKinds) {
-    // None; less than a block of 64 rows, a block, more; more than the sample.
-    for (const std::int64_t window : {0, 1, 5, 64, 100, 151}) {
-      EXPECT_LT(error(options(kind, window)), kRounding)
+    // None; less than a panel, a panel, more; more than the sample.
+    for (const std::int64_t window : {0, 1, 5, 16, 64, 100, 151}) {
+      EXPECT_LT(error(problem.with(kind, window)), kRounding)
           << "kind " << static_cast<int>(kind) << ", window " << window;
     }
   }
 }
 
-TEST_F(DenseAttentionTest, IsEqualedWithSoftCapping) {
+TEST_P(SuppressedAttentionTest, EqualsDenseAttentionWithSoftCapBiasAndSinks) {
   for (const SuppressionKind kind : kKinds) {
-    for (const std::int64_t window : {0, 5}) {
-      AttentionOptions capped = options(kind, window);
-      capped.softcap = 1.5;
-      EXPECT_LT(error(capped), kRounding) << "kind " << static_cast<int>(kind);
+    for (const std::int64_t window : {0, 5, 70}) {
+      const auto plain = [&] {
+        return Problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6).with(kind, window);
+      };
+      const std::string what =
+          "kind " + std::to_string(static_cast<int>(kind)) + ", window " + std::to_string(window);
+      EXPECT_LT(error(plain().with_softcap()), kRounding) << what;
+      EXPECT_LT(error(plain().with_key_bias()), kRounding) << what;
+      EXPECT_LT(error(plain().with_sinks()), kRounding) << what;
+      EXPECT_LT(error(plain().with_softcap().with_key_bias().with_sinks()), kRounding) << what;
     }
   }
 }
 
-TEST_F(DenseAttentionTest, IsEqualedWithABiasOfTheKeys) {
+TEST_P(SuppressedAttentionTest, EqualsDenseAttentionForHeadsOfAnyWidth) {
+  for (const std::int64_t head_dim : {1, 6, 20, 64, 80, 128}) {
+    Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, head_dim);
+    EXPECT_LT(error(problem.with(SuppressionKind::LogAdditive)), kRounding) << head_dim;
+    EXPECT_LT(error(problem.with(SuppressionKind::ShiftedFull, 5)), kRounding) << head_dim;
+  }
+}
+
+TEST_P(SuppressedAttentionTest, EqualsDenseAttentionForAnyNumberOfQueriesPerKey) {
+  for (const std::int64_t queries_per_kv : {1, 3, 8, 71}) {
+    Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, queries_per_kv}}, 6);
+    problem.with_sinks().with_key_bias();
+    EXPECT_LT(error(problem.with(SuppressionKind::Shifted)), kRounding) << queries_per_kv;
+    EXPECT_LT(error(problem.with(SuppressionKind::Shifted, 5)), kRounding) << queries_per_kv;
+  }
+}
+
+TEST_P(SuppressedAttentionTest, EqualsDenseAttentionForRunsOfHeadsThatDiffer) {
+  // As a rank gets them whose share ends inside a key/value head's queries.
+  const std::vector<HeadRun> heads{{0, 1, 0, 1}, {1, 2, 1, 3}, {3, 1, 7, 8}};
+  Problem problem(lay_out(some_samples(), kBlockRows), heads, 20);
+  problem.with_sinks().with_key_bias();
+  for (const SuppressionKind kind : kKinds)
+    EXPECT_LT(error(problem.with(kind, 70)), kRounding) << static_cast<int>(kind);
+}
+
+TEST_P(SuppressedAttentionTest, EqualsDenseAttentionOverManyPanels) {
+  Sample sample{.length = 330, .num_targets = 3};
+  for (const std::int64_t first : {0, 1, 127, 128, 129, 192, 200, 329})
+    sample.factors.push_back({{first}, {0.2F}});
+  Problem problem(lay_out({sample}, kBlockRows), {{0, 1, 0, 3}}, 20);
   for (const SuppressionKind kind : kKinds) {
-    for (const std::int64_t window : {0, 5}) {
-      AttentionOptions biased = options(kind, window);
-      biased.key_bias = random_tensor({4, kLength}, 4).to(at::kFloat);
-      EXPECT_LT(error(biased), kRounding) << "kind " << static_cast<int>(kind);
+    for (const std::int64_t window : {0, 150})
+      EXPECT_LT(error(problem.with(kind, window)), kRounding) << static_cast<int>(kind);
+  }
+}
+
+TEST_P(SuppressedAttentionTest, GivesTheRowsOfTargetsAlonePreciselyAsAmongAll) {
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  for (const SuppressionKind kind : kKinds) {
+    for (const std::int64_t window : {0, 5, 100}) {
+      problem.with(kind, window);
+      EXPECT_TRUE(at::equal(
+          attention(problem, RowSet::Targets),
+          attention(problem).index_select(0, problem.layout.target_row)))
+          << static_cast<int>(kind);
     }
   }
 }
 
-TEST_F(DenseAttentionTest, IsEqualedWithSinks) {
-  for (const SuppressionKind kind : kKinds) {
-    for (const std::int64_t window : {0, 5}) {
-      AttentionOptions sunk = options(kind, window);
-      sunk.sinks = random_tensor({4}, 5).to(at::kFloat);
-      EXPECT_LT(error(sunk), kRounding) << "kind " << static_cast<int>(kind);
-    }
-  }
-}
-
-TEST_F(DenseAttentionTest, IsEqualedWithAllOfThemAtOnce) {
-  for (const SuppressionKind kind : kKinds) {
-    AttentionOptions all = options(kind, 70);
-    all.softcap = 1.5;
-    all.key_bias = random_tensor({4, kLength}, 4).to(at::kFloat);
-    all.sinks = random_tensor({4}, 5).to(at::kFloat);
-    EXPECT_LT(error(all), kRounding) << "kind " << static_cast<int>(kind);
-  }
-}
-
-TEST_F(DenseAttentionTest, IsEqualedByTheRowsOfTargetsAlone) {
-  for (const std::int64_t window : {0, 5, 100}) {
-    const AttentionOptions shifted = options(SuppressionKind::Shifted, window);
-    const at::Tensor expected = dense_attention(shifted).index_select(0, layout_.target_row);
-    EXPECT_LT(largest_error(attention(shifted, RowSet::Targets), expected), kRounding);
-  }
-}
-
-TEST_F(DenseAttentionTest, GivesZeroWhereAWindowHasHiddenKeysAlone) {
+TEST_P(SuppressedAttentionTest, GivesZeroWhereAWindowHasHiddenKeysAlone) {
   // The second perturbation hides keys 40 to 46: with a window of five, all that rows 44 to 46 see.
-  const at::Tensor output = attention(options(SuppressionKind::LogAdditive, 5));
-  const Segment& segment = layout_.samples[0].perturbed[*layout_.samples[0].segment_of[1]];
-  for (std::int64_t row = 40; row < 52; ++row) {
-    const at::Tensor of_row = output[segment.packed_begin + row - segment.row_begin];
-    EXPECT_EQ(of_row.eq(0).all().item<bool>(), row >= 44 && row <= 46) << row;
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  for (const bool has_sinks : {false, true}) {
+    if (has_sinks) problem.with_sinks();
+    const at::Tensor output = attention(problem.with(SuppressionKind::LogAdditive, 5));
+    const Segment& segment = problem.layout.segments[*problem.layout.segment_of[0][1]];
+    for (std::int64_t row = 40; row < 52; ++row) {
+      const at::Tensor of_row = output[segment.packed_begin + row - segment.row_begin];
+      EXPECT_EQ(of_row.eq(0).all().item<bool>(), row >= 44 && row <= 46) << row;
+    }
   }
 }
+
+TEST_P(SuppressedAttentionTest, GivesTheSameBitsWithAnyNumberOfThreads) {
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 20);
+  problem.with(SuppressionKind::Shifted, 70);
+  std::vector<at::Tensor> outputs;
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    outputs.push_back(attention(problem));
+  }
+  EXPECT_TRUE(at::equal(outputs[0], outputs[1]));
+  EXPECT_TRUE(at::equal(outputs[0], outputs[2]));
+}
+
+TEST_P(SuppressedAttentionTest, GivesTheSameBitsInBlocksOfAnySize) {
+  const auto output = [&](std::int64_t block_rows) {
+    Problem problem(lay_out(some_samples(), block_rows), {{0, 2, 0, 2}}, 20);
+    return attention(problem.with(SuppressionKind::ShiftedFull, 70));
+  };
+  const at::Tensor in_one_block = output(10000);
+  for (const std::int64_t block_rows : {1, 64, 150, 200})
+    EXPECT_TRUE(at::equal(output(block_rows), in_one_block)) << block_rows;
+}
+
+TEST_P(SuppressedAttentionTest, LetsNothingOutOfWhatItsBuffersHeldBefore) {
+  std::vector<Sample> shorter = some_samples();
+  shorter.erase(shorter.begin());
+  for (const SuppressionKind kind : kKinds) {
+    for (const std::int64_t window : {0, 5}) {
+      Problem long_sweep(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 20);
+      Problem short_sweep(lay_out(shorter, kBlockRows), {{0, 1, 0, 3}}, 6);
+      short_sweep.with_softcap().with(kind, window);
+      const at::Tensor expected = attention(short_sweep);
+
+      AttentionBuffers buffers;
+      attention(long_sweep.with(kind), buffers);
+      EXPECT_TRUE(at::equal(attention(short_sweep, buffers), expected)) << static_cast<int>(kind);
+      for (at::Tensor* const buffer : {&buffers.base, &buffers.own, &buffers.scratch})
+        buffer->fill_(kNan);
+      EXPECT_TRUE(at::equal(attention(short_sweep, buffers), expected)) << static_cast<int>(kind);
+    }
+  }
+}
+
+TEST_P(SuppressedAttentionTest, LetsANanOutInTheRowThatHasItAlone) {
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  // Rows that see one key, some and many.
+  for (const std::int64_t row : {0, 7, 140}) {
+    Problem broken = problem;
+    broken.projected.queries = problem.projected.queries.clone();
+    broken.projected.queries[row].fill_(kNan);
+    at::Tensor got = attention(broken);
+    EXPECT_TRUE(got[row].isnan().all().item<bool>()) << got[row];
+    const at::Tensor expected = attention(problem);
+    got[row].copy_(expected[row]);
+    EXPECT_TRUE(at::equal(got, expected)) << row;
+  }
+}
+
+namespace {
+
+constexpr double kUlp = std::numeric_limits<float>::epsilon();
+
+// What row 1 gives to its own key, which has the logit s, where key 0 has the logit 0: e^s / (1 +
+// e^s). One for each head; logits [heads].
+struct TwoKeys {
+  SweepLayout layout = lay_out({{.length = 2}}, kBlockRows);
+  Projected projected;
+
+  explicit TwoKeys(const at::Tensor& logits) {
+    const std::int64_t heads = logits.size(0);
+    const at::Tensor zero = at::zeros({heads});
+    projected.queries = at::ones({2, heads, 1});
+    projected.keys = at::stack({zero, logits}).unsqueeze(2);
+    projected.values = at::stack({zero, at::ones({heads})}).unsqueeze(2);
+  }
+};
+
+}  // namespace
+
+TEST_P(SuppressedAttentionTest, HasTheExponentialToAFewUnitsInTheLastPlace) {
+  const at::Tensor logits = at::linspace(-87, 0, 3001);
+  const TwoKeys two(logits);
+  const at::Tensor got =
+      attention(two.layout, {.heads = {{0, logits.size(0), 0, 1}}}, two.projected)[1];
+  const at::Tensor expected = at::sigmoid(logits.to(at::kDouble));
+  const double error = ((got.to(at::kDouble) - expected) / expected).abs().max().item<double>();
+  EXPECT_LT(error, 3 * kUlp);
+}
+
+TEST_P(SuppressedAttentionTest, HasTheSoftCapToAFewUnitsInTheLastPlace) {
+  // From where the tangent is the identity to where it is 1.
+  for (const double softcap : {1.5, 20.0, 50.0}) {
+    const at::Tensor logits = at::linspace(-10, 10, 4001) * softcap;
+    const TwoKeys two(logits);
+    const at::Tensor got = attention(
+        two.layout, {.heads = {{0, logits.size(0), 0, 1}}, .softcap = softcap}, two.projected)[1];
+    const at::Tensor capped = softcap * (logits.to(at::kDouble) / softcap).tanh();
+    // An error of the logit is one of the logarithm.
+    const at::Tensor error = (got.to(at::kDouble).log() - at::log_sigmoid(capped)).abs();
+    const at::Tensor allowed = (3 + capped.abs()) * kUlp;
+    EXPECT_TRUE((error < allowed).all().item<bool>()) << (error / allowed).max();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kernels,
+    SuppressedAttentionTest,
+    testing::Values(InstructionSet::Baseline, InstructionSet::Avx2, InstructionSet::Avx512),
+    [](const auto& parameter) {
+      switch (parameter.param) {
+        case InstructionSet::Baseline:
+          return "Baseline";
+        case InstructionSet::Avx2:
+          return "Avx2";
+        case InstructionSet::Avx512:
+          return "Avx512";
+      }
+      return "";
+    });
 
 }  // namespace limn::test

@@ -7,7 +7,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include "worker/kernels/row_kernel.h"
+#include "worker/kernels/cpu_kernels.h"
 
 namespace limn {
 

@@ -1,5 +1,6 @@
 #include "worker/row_arithmetic.h"
 
+#include <utility>
 #include <variant>
 
 #include <ATen/ATen.h>
@@ -7,6 +8,18 @@
 #include "worker/row_operations.h"
 
 namespace limn {
+
+namespace {
+
+// The rows of x that are 0 throughout: [zero rows] int64.
+at::Tensor zero_rows(const at::Tensor& x) {
+  // Nearly always there is none, and one column tells.
+  const at::Tensor candidates = x.select(1, 0).eq(0).nonzero().squeeze(1);
+  const at::Tensor is_zero = x.index_select(0, candidates).eq(0).all(1);
+  return candidates.masked_select(is_zero);
+}
+
+}  // namespace
 
 void ValueRows::record(Stage stage, const BaseTrace::Values& values) {
   if (trace_ != nullptr) trace_->at(stage) = values;
@@ -28,8 +41,12 @@ at::Tensor ValueRows::projections(const ColumnParallelLinear& linear, const at::
 }
 
 at::Tensor ValueRows::attention_out(const RowParallelLinear& linear, const at::Tensor& values) {
-  record(Stage::AttentionOut, {.in = values});
-  return linear(values);
+  at::Tensor y = linear.addend(values);
+  // A copy, for addends are summed in place.
+  if (trace_ != nullptr) record(Stage::AttentionOut, {.in = values, .out = y.clone()});
+  y = linear.sum(std::move(y));
+  if (linear.bias.defined()) y.add_(linear.bias);
+  return y;
 }
 
 at::Tensor ValueRows::mlp(const LayerWeights& layer, const at::Tensor& x) {
@@ -74,9 +91,16 @@ at::Tensor DifferenceRows::projections(const ColumnParallelLinear& linear, const
 
 at::Tensor DifferenceRows::attention_out(
     const RowParallelLinear& linear, const at::Tensor& values) {
-  const BaseRows base = of_base(trace_.at(Stage::AttentionOut).in);
-  return linear.without_bias(
-      combined_rows(values, 1, {.minus = base, .out = linear.weight.scalar_type()}));
+  const BaseTrace::Values& base = trace_.at(Stage::AttentionOut);
+  at::Tensor y = linear.addend(combined_rows(
+      values, 1, {.minus = of_base(base.in), .out = linear.weight.scalar_type()}));
+  // A row that sees hidden keys alone loses all that the base had, and exactly: what rounded
+  // products would leave of it, a norm would blow up.
+  const at::Tensor hidden = zero_rows(values);
+  if (hidden.size(0) > 0) {
+    y.index_copy_(0, hidden, base.out.index_select(0, base_row_.index_select(0, hidden)).neg_());
+  }
+  return linear.sum(std::move(y));
 }
 
 at::Tensor DifferenceRows::mlp(const LayerWeights& layer, const at::Tensor& x) {

@@ -36,7 +36,7 @@ struct BaseTrace {
     at::Tensor in;
     at::Tensor inner;      // of a dense MLP: behind the first product, before the activation
     at::Tensor activated;  // of a dense MLP: behind the activation
-    at::Tensor out;
+    at::Tensor out;        // of the attention's output projection: this rank's addend
   };
 
   std::array<Values, static_cast<std::size_t>(Stage::Count)> stages;

@@ -7,7 +7,7 @@
 #include <ATen/Parallel.h>
 
 #include "storage/error.h"
-#include "worker/kernels/row_kernel.h"
+#include "worker/kernels/cpu_kernels.h"
 
 namespace limn {
 

@@ -8,6 +8,7 @@
 
 #include "coordinator/job.h"
 #include "sharding/shard_layout.h"
+#include "worker/kernels/cpu_kernels.h"
 #include "worker/sweep_layout.h"
 
 namespace limn {
@@ -40,12 +41,15 @@ struct AttentionBuffers {
 // One layer's attention on a CPU, block by block: the base block first, whose keys and values all
 // later segments see before their own first row. Keys and values are packed once for each segment;
 // the base's are not copied. Every row's output depends on its segment alone, not on the others,
-// on the block or on the number of threads. Borrows: layout and buffers. Threads: one thread at a
-// time; computes on ATen's.
+// on the block or on the number of threads. Borrows: layout, buffers and kernels. Threads: one
+// thread at a time; computes on ATen's.
 class SuppressedAttention {
  public:
   SuppressedAttention(
-      const SweepLayout& layout, AttentionOptions options, AttentionBuffers& buffers);
+      const SweepLayout& layout,
+      AttentionOptions options,
+      AttentionBuffers& buffers,
+      const AttentionKernels& kernels = attention_kernels());
 
   // The attention output of a block's rows that are in `rows`, [query rows, heads/t * head_dim]
   // float32. A row whose visible keys are all hidden has output 0. Requires: `queries` [query rows,
@@ -59,10 +63,35 @@ class SuppressedAttention {
       const at::Tensor& values);
 
  private:
+  // Successive rows of a segment, for the query heads of one key/value head: what one thread
+  // computes at a time.
+  struct QueryTile {
+    std::size_t segment = 0;
+    std::int64_t kv_head = 0;
+    std::int64_t first_query_head = 0;
+    std::int64_t num_query_heads = 0;
+    std::int64_t first_position = 0;
+    std::int64_t num_rows = 0;
+    std::int64_t first_row = 0;  // of the block's query rows
+  };
+
+  void pack(const RowBlock& block, const at::Tensor& keys, const at::Tensor& values);
+
+  // Room for the panels of a block's segments. What the block before had there is lost.
+  void place_panels(const RowBlock& block, std::int64_t kv_heads, std::int64_t head_dim);
+
+  KeyValuePanels panels_of(std::size_t segment, std::int64_t kv_head, std::int64_t head_dim) const;
+
+  std::vector<QueryTile> query_tiles(const RowBlock& block, RowSet rows) const;
+
+  // What the kernel must know of a tile, but for its queries and output.
+  AttentionTask task_of(const QueryTile& tile, std::int64_t head_dim) const;
+
   const SweepLayout& layout_;
   AttentionOptions options_;
   AttentionBuffers& buffers_;
-  std::vector<std::int64_t> base_offset_;  // of each sample's panels in buffers_.base
+  const AttentionKernels& kernels_;
+  std::vector<std::int64_t> panel_offset_;  // of each segment in its buffer
 };
 
 }  // namespace limn

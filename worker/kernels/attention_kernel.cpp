@@ -353,14 +353,15 @@ void share_first_panel(
 
 }  // namespace
 
-AttentionKernels attention_kernels() {
-  return {
+const AttentionKernels& attention_kernels() {
+  static constexpr AttentionKernels kKernels{
       .panel = kPanel,
       .width = kWidth,
       .scratch = attention_scratch,
       .pack = pack,
       .share_first_panel = share_first_panel,
       .attend = attend};
+  return kKernels;
 }
 
 }  // namespace limn::LIMN_ISA

@@ -1,4 +1,4 @@
-// Attention of a few rows on a CPU: what suppressed_attention is made of.
+// Attention of a few rows on a CPU: what SuppressedAttention is made of.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,8 @@
 namespace limn {
 
 // Keys and values of one key/value head at consecutive positions, as the kernel wants them. A
-// panel holds CpuKernels::panel successive positions; its first position is a multiple of that.
+// panel holds AttentionKernels::panel successive positions; its first position is a multiple of
+// that.
 //   keys    [panels, head_dim, panel]: transposed, so that a row's logits are successive
 //   values  [panels * panel, value_width]: head_dim, and zeros up to a multiple of the vector
 struct KeyValuePanels {

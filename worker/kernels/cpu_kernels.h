@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "worker/kernels/attention_kernel.h"
+#include "worker/kernels/row_kernel.h"
 
 namespace limn {
 
@@ -28,7 +29,23 @@ struct AttentionKernels {
   void (*attend)(const AttentionTask& task, float* scratch);
 };
 
+// Each computes the rows [begin, end). Threads: pure functions of what they are given.
+struct RowKernels {
+  void (*scale)(const RowTask&, const ScaleFunction&, std::int64_t begin, std::int64_t end);
+  void (*norm)(const RowTask&, const NormFunction&, std::int64_t begin, std::int64_t end);
+  void (*activate)(const RowTask&, const ActivationFunction&, std::int64_t begin, std::int64_t end);
+  void (*rotate)(const RotationTask&, std::int64_t begin, std::int64_t end);
+};
+
+// What kernels are compiled for, from the narrowest vectors to the widest.
+enum class InstructionSet { Baseline, Avx2, Avx512 };
+
+// Those of one instruction set; null where the processor lacks it.
+const AttentionKernels* attention_kernels(InstructionSet instructions);
+const RowKernels* row_kernels(InstructionSet instructions);
+
 // Those of the widest vectors that the processor has.
 const AttentionKernels& attention_kernels();
+const RowKernels& row_kernels();
 
 }  // namespace limn

@@ -1,5 +1,6 @@
 #include "worker/kernels/row_kernel.h"
 
+#include "worker/kernels/cpu_kernels.h"
 #include "worker/kernels/vector.h"
 
 namespace limn::LIMN_ISA {
@@ -191,8 +192,10 @@ void rotate_rows(const RotationTask& task, std::int64_t begin, std::int64_t end)
 
 }  // namespace
 
-RowKernels row_kernels() {
-  return {.scale = scale_rows, .norm = norm_rows, .activate = activate_rows, .rotate = rotate_rows};
+const RowKernels& row_kernels() {
+  static constexpr RowKernels kKernels{
+      .scale = scale_rows, .norm = norm_rows, .activate = activate_rows, .rotate = rotate_rows};
+  return kKernels;
 }
 
 }  // namespace limn::LIMN_ISA

@@ -69,15 +69,4 @@ struct RotationTask {
   bool pairs_neighbours = false;  // dimension 2i with 2i + 1; else i with i + num_pairs
 };
 
-// Each computes the rows [begin, end). Threads: pure functions of what they are given.
-struct RowKernels {
-  void (*scale)(const RowTask&, const ScaleFunction&, std::int64_t begin, std::int64_t end);
-  void (*norm)(const RowTask&, const NormFunction&, std::int64_t begin, std::int64_t end);
-  void (*activate)(const RowTask&, const ActivationFunction&, std::int64_t begin, std::int64_t end);
-  void (*rotate)(const RotationTask&, std::int64_t begin, std::int64_t end);
-};
-
-// Those of the widest vectors that the processor has.
-const RowKernels& row_kernels();
-
 }  // namespace limn
