@@ -303,7 +303,7 @@ def compared(sample, truth, delta):
 def write_results(arguments, arithmetic, samples, results, seconds):
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     facts = {"commit": commit, "device": platform.processor() or platform.machine(),
-             "model": arguments.model.name, "arithmetic": arithmetic, "threads": arguments.threads,
+             "model": arguments.folder.name, "arithmetic": arithmetic, "threads": arguments.threads,
              "seconds": seconds}
     with open(arguments.folder / "results.jsonl", "a", encoding="utf-8") as file:
         for sample, result in zip(samples, results, strict=True):
