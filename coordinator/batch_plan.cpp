@@ -17,14 +17,14 @@ namespace {
 constexpr std::int64_t kShares = 8;
 
 // Linear work that a batch may always have: a sweep of fewer rows would make little use of a GPU.
-constexpr std::int64_t kLeastRows = 4096;
+constexpr std::int64_t kLeastRows = 2048;
 
 // A batch may always cost the whole, divided by this: what a group waits for that is not noticed.
 constexpr std::int64_t kUnnoticedParts = 1000;
 
 // What the perturbations of a piece that is cut for the time's sake cost at least, in bases of the
 // sample.
-constexpr double kLeastBasesOfPiece = 8;
+constexpr double kLeastBasesOfPiece = 4;
 
 // What a sweep recomputes for a perturbation. Correlated suppression may reach any earlier
 // key, which only the worker can tell: then all rows are counted.
