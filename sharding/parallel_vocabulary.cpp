@@ -17,6 +17,9 @@ namespace {
 constexpr std::int64_t kLogitRows = 1024;
 constexpr std::int64_t kLogitIds = 8192;
 
+// Rows whose addends are copied to float64 at a time.
+constexpr std::int64_t kSumRows = 64;
+
 // Where an id has a row in a shard, and which; 0 where it has none.
 struct LocalIds {
   at::Tensor held;  // [rows] bool
@@ -26,6 +29,15 @@ struct LocalIds {
 LocalIds local_ids(const at::Tensor& ids, const Slice& vocabulary) {
   const at::Tensor held = ids.ge(vocabulary.begin).logical_and_(ids.lt(vocabulary.end));
   return {held, (ids - vocabulary.begin).masked_fill_(held.logical_not(), 0)};
+}
+
+// The sum of each row in float64. Of a few rows at a time, for ATen copies what it sums.
+void add_row_sums(const at::Tensor& x, at::Tensor& sums) {
+  for (std::int64_t row = 0; row < x.size(0); row += kSumRows) {
+    const std::int64_t count = std::min(kSumRows, x.size(0) - row);
+    const at::Tensor of_rows = x.narrow(0, row, count).sum(1, /*keepdim=*/false, at::kDouble);
+    sums.narrow(0, row, count).add_(of_rows);
+  }
 }
 
 // The softmax of rows of logits that come a block at a time (Milakov and Gimelshein 2018). Sums are
@@ -53,7 +65,7 @@ struct RunningSoftmax {
   void add(at::Tensor& logits, const LocalIds& ids) {
     target_logit.add_(logits.gather(1, ids.row.unsqueeze(1)).squeeze(1).mul_(ids.held));
     rescale(at::maximum(largest, logits.amax(1)));
-    sum.add_(logits.sub_(largest.unsqueeze(1)).exp_().sum(1, /*keepdim=*/false, at::kDouble));
+    add_row_sums(logits.sub_(largest.unsqueeze(1)).exp_(), sum);
   }
 
   // In place, for these members may be parts of others.
