@@ -17,8 +17,8 @@ namespace {
 constexpr std::int64_t kLogitRows = 1024;
 constexpr std::int64_t kLogitIds = 8192;
 
-// Rows whose addends are copied to float64 at a time.
-constexpr std::int64_t kSumRows = 64;
+// Rows that are copied to another dtype at a time.
+constexpr std::int64_t kCopiedRows = 64;
 
 // Where an id has a row in a shard, and which; 0 where it has none.
 struct LocalIds {
@@ -31,12 +31,13 @@ LocalIds local_ids(const at::Tensor& ids, const Slice& vocabulary) {
   return {held, (ids - vocabulary.begin).masked_fill_(held.logical_not(), 0)};
 }
 
-// The sum of each row in float64. Of a few rows at a time, for ATen copies what it sums.
-void add_row_sums(const at::Tensor& x, at::Tensor& sums) {
-  for (std::int64_t row = 0; row < x.size(0); row += kSumRows) {
-    const std::int64_t count = std::min(kSumRows, x.size(0) - row);
-    const at::Tensor of_rows = x.narrow(0, row, count).sum(1, /*keepdim=*/false, at::kDouble);
-    sums.narrow(0, row, count).add_(of_rows);
+// Calls add(x, to) for a few rows of x [rows, ...] and of `to` [rows, ...] at a time: ATen copies
+// what it adds to a tensor of another dtype.
+template <typename Add>
+void add_by_rows(const at::Tensor& x, const at::Tensor& to, const Add& add) {
+  for (std::int64_t row = 0; row < x.size(0); row += kCopiedRows) {
+    const std::int64_t count = std::min(kCopiedRows, x.size(0) - row);
+    add(x.narrow(0, row, count), to.narrow(0, row, count));
   }
 }
 
@@ -65,7 +66,9 @@ struct RunningSoftmax {
   void add(at::Tensor& logits, const LocalIds& ids) {
     target_logit.add_(logits.gather(1, ids.row.unsqueeze(1)).squeeze(1).mul_(ids.held));
     rescale(at::maximum(largest, logits.amax(1)));
-    add_row_sums(logits.sub_(largest.unsqueeze(1)).exp_(), sum);
+    add_by_rows(logits.sub_(largest.unsqueeze(1)).exp_(), sum, [](const auto& x, const auto& sums) {
+      sums.add_(x.sum(1, /*keepdim=*/false, at::kDouble));
+    });
   }
 
   // In place, for these members may be parts of others.
@@ -134,7 +137,11 @@ at::Tensor VocabularyParallelLogProb::of_differences(
     const at::Tensor base_logits = product(base, ids.to(at::kFloat));
     return [&, base_logits, block = ids.to(at::kBFloat16)](std::int64_t row, std::int64_t count) {
       at::Tensor logits = base_logits.index_select(0, base_row.narrow(0, row, count));
-      return logits.add_(product(difference.narrow(0, row, count), block));
+      add_by_rows(
+          product(difference.narrow(0, row, count), block),
+          logits,
+          [](const auto& differences, const auto& to) { to.add_(differences); });
+      return logits;
     };
   });
 }

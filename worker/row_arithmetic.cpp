@@ -84,7 +84,8 @@ at::Tensor DifferenceRows::mlp(const LayerWeights& layer, at::Tensor x) {
   const BaseTrace::Values& base = trace_.at(Stage::Mlp);
   // A row may choose other experts than its base: then nothing is linear.
   if (const auto* const experts = std::get_if<ExpertMlp>(&layer.mlp)) {
-    const at::Tensor y = (*experts)(combined_rows(x, 1, {.base = of_base(base.in)}));
+    x = combined_rows(x, 1, {.base = of_base(base.in)});
+    const at::Tensor y = (*experts)(x);
     return combined_rows(y, 1, {.minus = of_base(base.out)});
   }
   const Mlp& dense = std::get<Mlp>(layer.mlp);
