@@ -12,11 +12,6 @@ namespace limn {
 
 namespace {
 
-// A block of logits is 32 MiB in float32: the products are large, and a vocabulary of any size
-// costs no more memory.
-constexpr std::int64_t kLogitRows = 1024;
-constexpr std::int64_t kLogitIds = 8192;
-
 // Where an id has a row in a shard, and which; 0 where it has none.
 struct LocalIds {
   at::Tensor held;  // [rows] bool
@@ -26,6 +21,16 @@ struct LocalIds {
 LocalIds local_ids(const at::Tensor& ids, const Slice& vocabulary) {
   const at::Tensor held = ids.ge(vocabulary.begin).logical_and_(ids.lt(vocabulary.end));
   return {held, (ids - vocabulary.begin).masked_fill_(held.logical_not(), 0)};
+}
+
+// Calls add(x, to) for a few rows of x [rows, ...] and of `to` [rows, ...] at a time: ATen copies
+// what it adds to a tensor of another dtype.
+template <typename Add>
+void add_by_rows(const at::Tensor& x, const at::Tensor& to, const Add& add) {
+  for (std::int64_t row = 0; row < x.size(0); row += kLogitCopyRows) {
+    const std::int64_t count = std::min(kLogitCopyRows, x.size(0) - row);
+    add(x.narrow(0, row, count), to.narrow(0, row, count));
+  }
 }
 
 // The softmax of rows of logits that come a block at a time (Milakov and Gimelshein 2018). Sums are
@@ -53,7 +58,9 @@ struct RunningSoftmax {
   void add(at::Tensor& logits, const LocalIds& ids) {
     target_logit.add_(logits.gather(1, ids.row.unsqueeze(1)).squeeze(1).mul_(ids.held));
     rescale(at::maximum(largest, logits.amax(1)));
-    sum.add_(logits.sub_(largest.unsqueeze(1)).exp_().sum(1, /*keepdim=*/false, at::kDouble));
+    add_by_rows(logits.sub_(largest.unsqueeze(1)).exp_(), sum, [](const auto& x, const auto& sums) {
+      sums.add_(x.sum(1, /*keepdim=*/false, at::kDouble));
+    });
   }
 
   // In place, for these members may be parts of others.
@@ -122,7 +129,11 @@ at::Tensor VocabularyParallelLogProb::of_differences(
     const at::Tensor base_logits = product(base, ids.to(at::kFloat));
     return [&, base_logits, block = ids.to(at::kBFloat16)](std::int64_t row, std::int64_t count) {
       at::Tensor logits = base_logits.index_select(0, base_row.narrow(0, row, count));
-      return logits.add_(product(difference.narrow(0, row, count), block));
+      add_by_rows(
+          product(difference.narrow(0, row, count), block),
+          logits,
+          [](const auto& differences, const auto& to) { to.add_(differences); });
+      return logits;
     };
   });
 }

@@ -1,12 +1,22 @@
 // The two ends of a language model whose vocabulary is spread over the tensor ranks of a group.
 #pragma once
 
+#include <cstdint>
+
 #include <ATen/core/Tensor.h>
 
 #include "sharding/communicator.h"
 #include "sharding/shard_layout.h"
 
 namespace limn {
+
+// A block of logits is 16 MiB in float32: the products are large, a vocabulary of any size costs no
+// more memory, and the C library keeps the memory for the next block (glibc maps what is larger
+// than 32 MiB anew each time).
+inline constexpr std::int64_t kLogitRows = 512;
+inline constexpr std::int64_t kLogitIds = 8192;
+// Rows of a block that are copied to another type at a time.
+inline constexpr std::int64_t kLogitCopyRows = 64;
 
 // Borrows: the communicator.
 struct VocabularyParallelEmbedding {

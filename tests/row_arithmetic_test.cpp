@@ -143,7 +143,7 @@ TEST_F(RowArithmeticTest, NormsDifferencesAsValues) {
   for (const auto& norm : norms) {
     EXPECT_LT(
         error([&](RowArithmetic& arithmetic, const at::Tensor& x) {
-          return arithmetic.norm(Stage::MlpInNorm, norm, x);
+          return arithmetic.norm(Stage::MlpInNorm, norm, x, at::kFloat);
         }),
         kRounding);
   }
@@ -152,12 +152,12 @@ TEST_F(RowArithmeticTest, NormsDifferencesAsValues) {
 TEST_F(RowArithmeticTest, KeepsTheStagesOfALayerApart) {
   const std::optional<Norm> norm = Norm{.epsilon = 1e-5};
   const at::Tensor other = base * 3 + 1;
-  base_rows.norm(Stage::AttentionInNorm, norm, base);
-  const at::Tensor of_base = base_rows.norm(Stage::FinalNorm, norm, other);
+  base_rows.norm(Stage::AttentionInNorm, norm, base, at::kFloat);
+  const at::Tensor of_base = base_rows.norm(Stage::FinalNorm, norm, other, at::kFloat);
   const at::Tensor expected =
-      value_rows.norm(Stage::FinalNorm, norm, of_own_base(other) + difference) -
+      value_rows.norm(Stage::FinalNorm, norm, of_own_base(other) + difference, at::kFloat) -
       of_own_base(of_base);
-  const at::Tensor got = difference_rows.norm(Stage::FinalNorm, norm, difference);
+  const at::Tensor got = difference_rows.norm(Stage::FinalNorm, norm, difference, at::kFloat);
   EXPECT_LT(relative_error(got, expected), kRounding);
 }
 
@@ -169,12 +169,14 @@ TEST_F(RowArithmeticTest, ComparesTargetRowsWithTheBasesTargetRowsOnceOnlyTheyAr
   const at::Tensor targets = difference.narrow(0, 4, 3);
   DifferenceRows target_rows(trace, base_row, base_target_row);
   target_rows.keep_targets();
-  const at::Tensor of_base = base_rows.norm(Stage::MlpInNorm, norm, base_targets);
-  const at::Tensor expected =
-      value_rows.norm(
-          Stage::MlpInNorm, norm, base_targets.index_select(0, base_target_row) + targets) -
-      of_base.index_select(0, base_target_row);
-  const at::Tensor got = target_rows.norm(Stage::MlpInNorm, norm, targets);
+  const at::Tensor of_base = base_rows.norm(Stage::MlpInNorm, norm, base_targets, at::kFloat);
+  const at::Tensor expected = value_rows.norm(
+                                  Stage::MlpInNorm,
+                                  norm,
+                                  base_targets.index_select(0, base_target_row) + targets,
+                                  at::kFloat) -
+                              of_base.index_select(0, base_target_row);
+  const at::Tensor got = target_rows.norm(Stage::MlpInNorm, norm, targets, at::kFloat);
   EXPECT_LT(relative_error(got, expected), kRounding);
 }
 

@@ -28,8 +28,8 @@ at::Tensor embedding_similarity(const at::Tensor& embeddings) {
   const at::Tensor exact = embeddings.to(at::kDouble);
   const at::Tensor norm = exact.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
   const at::Tensor unit_length = exact / norm;
-  const at::Tensor cosine = unit_length.mm(unit_length.t());
-  return cosine.masked_fill(cosine.gt(1.0 - kIdenticalWithin), 1.0);
+  at::Tensor cosine = unit_length.mm(unit_length.t());
+  return cosine.masked_fill_(cosine.gt(1.0 - kIdenticalWithin), 1.0);
 }
 
 KeyFactors key_factors(

@@ -51,7 +51,8 @@ Routing route(const ExpertMlp& mlp, const at::Tensor& x) {
 }  // namespace
 
 at::Tensor Mlp::activated(const at::Tensor& inner) const {
-  return activated_rows(inner, activation, kind == MlpKind::Gated, {});
+  return activated_rows(
+      inner, activation, kind == MlpKind::Gated, {.out = down.weight.scalar_type()});
 }
 
 at::Tensor Mlp::operator()(const at::Tensor& x) const {

@@ -18,7 +18,7 @@ struct Mlp {
   ColumnParallelLinear up;  // [inner/t, hidden]; Gated: [2 inner/t, hidden], the gate's rows first
   RowParallelLinear down;   // [hidden, inner/t]
 
-  // What goes into `down`, from what comes out of `up`.
+  // What goes into `down`, in its dtype, from what comes out of `up`.
   at::Tensor activated(const at::Tensor& inner) const;
 
   // [rows, hidden] -> the same. Collective. Waits.

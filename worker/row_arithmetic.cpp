@@ -49,16 +49,17 @@ at::Tensor ValueRows::attention_out(const RowParallelLinear& linear, const at::T
   return y;
 }
 
-at::Tensor ValueRows::mlp(const LayerWeights& layer, const at::Tensor& x) {
+at::Tensor ValueRows::mlp(const LayerWeights& layer, at::Tensor x) {
   if (const auto* const experts = std::get_if<ExpertMlp>(&layer.mlp)) {
     at::Tensor y = (*experts)(x);
     record(Stage::Mlp, {.in = x, .out = y});
     return y;
   }
   const Mlp& dense = std::get<Mlp>(layer.mlp);
-  const at::Tensor inner = dense.up(x);
+  at::Tensor inner = dense.up(x);
+  x.reset();  // before there is more
   const at::Tensor activated = dense.activated(inner);
-  record(Stage::Mlp, {.inner = inner, .activated = activated});
+  record(Stage::Mlp, {.inner = std::move(inner), .activated = activated});
   return dense.down(activated);
 }
 
@@ -92,8 +93,8 @@ at::Tensor DifferenceRows::projections(const ColumnParallelLinear& linear, const
 at::Tensor DifferenceRows::attention_out(
     const RowParallelLinear& linear, const at::Tensor& values) {
   const BaseTrace::Values& base = trace_.at(Stage::AttentionOut);
-  at::Tensor y = linear.addend(combined_rows(
-      values, 1, {.minus = of_base(base.in), .out = linear.weight.scalar_type()}));
+  at::Tensor y = linear.addend(
+      combined_rows(values, 1, {.minus = of_base(base.in), .out = linear.weight.scalar_type()}));
   // A row that sees hidden keys alone loses all that the base had, and exactly: what rounded
   // products would leave of it, a norm would blow up.
   const at::Tensor hidden = zero_rows(values);
@@ -103,21 +104,25 @@ at::Tensor DifferenceRows::attention_out(
   return linear.sum(std::move(y));
 }
 
-at::Tensor DifferenceRows::mlp(const LayerWeights& layer, const at::Tensor& x) {
+at::Tensor DifferenceRows::mlp(const LayerWeights& layer, at::Tensor x) {
   const BaseTrace::Values& base = trace_.at(Stage::Mlp);
   // A row may choose other experts than its base: then nothing is linear.
   if (const auto* const experts = std::get_if<ExpertMlp>(&layer.mlp)) {
-    const at::Tensor y = (*experts)(combined_rows(x, 1, {.base = of_base(base.in)}));
+    x = combined_rows(x, 1, {.base = of_base(base.in)});
+    const at::Tensor y = (*experts)(x);
     return combined_rows(y, 1, {.minus = of_base(base.out)});
   }
   const Mlp& dense = std::get<Mlp>(layer.mlp);
+  at::Tensor inner = product(x, dense.up.weight);
+  x.reset();  // before there is more
   const at::Tensor activated = activated_rows(
-      product(x, dense.up.weight),
+      inner,
       dense.activation,
       dense.kind == MlpKind::Gated,
       {.base = of_base(base.inner),
        .minus = of_base(base.activated),
        .out = dense.down.weight.scalar_type()});
+  inner.reset();
   return dense.down.without_bias(activated);
 }
 

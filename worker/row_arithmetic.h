@@ -64,7 +64,7 @@ class RowArithmetic {
   // From the attention's output, which is given as values.
   virtual at::Tensor attention_out(const RowParallelLinear& linear, const at::Tensor& values) = 0;
 
-  virtual at::Tensor mlp(const LayerWeights& layer, const at::Tensor& x) = 0;
+  virtual at::Tensor mlp(const LayerWeights& layer, at::Tensor x) = 0;
 
   // From here on only the target rows are given.
   virtual void keep_targets() {}
@@ -88,7 +88,7 @@ class ValueRows final : public RowArithmetic {
       at::ScalarType out) override;
   at::Tensor projections(const ColumnParallelLinear& linear, const at::Tensor& x) override;
   at::Tensor attention_out(const RowParallelLinear& linear, const at::Tensor& values) override;
-  at::Tensor mlp(const LayerWeights& layer, const at::Tensor& x) override;
+  at::Tensor mlp(const LayerWeights& layer, at::Tensor x) override;
   at::Tensor project_out(const at::Tensor& weight, const at::Tensor& x) override;
   at::Tensor log_probs(
       const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) override;
@@ -120,7 +120,7 @@ class DifferenceRows final : public RowArithmetic {
       at::ScalarType out) override;
   at::Tensor projections(const ColumnParallelLinear& linear, const at::Tensor& x) override;
   at::Tensor attention_out(const RowParallelLinear& linear, const at::Tensor& values) override;
-  at::Tensor mlp(const LayerWeights& layer, const at::Tensor& x) override;
+  at::Tensor mlp(const LayerWeights& layer, at::Tensor x) override;
   at::Tensor project_out(const at::Tensor& weight, const at::Tensor& x) override;
   at::Tensor log_probs(
       const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) override;

@@ -88,6 +88,13 @@ std::vector<std::vector<KeyFactors>> factors_of(
   return factors;
 }
 
+// For rows that are differences, behind the base's layer.
+LayerWeights layer_of_differences(const LayerWeights& kept, const LayerWeights& base) {
+  LayerWeights layer = with_dtype(kept, at::kBFloat16);
+  if (std::holds_alternative<ExpertMlp>(layer.mlp)) layer.mlp = base.mlp;
+  return layer;
+}
+
 }  // namespace
 
 SweepEngine::SweepEngine(
@@ -105,10 +112,10 @@ SweepEngine::SweepEngine(
 
 BatchResult SweepEngine::run(const Batch& batch) {
   const c10::InferenceMode no_autograd;
-  const at::Tensor embeddings = weights_.embedding(token_tensor(batch));  // [base_rows, hidden]
+  at::Tensor embeddings = weights_.embedding(token_tensor(batch));  // [base_rows, hidden]
   const SweepLayout layout =
       lay_out_sweep(batch, factors_of(batch, suppression_, embeddings), kSweepBlockRows);
-  const at::Tensor log_probs = target_log_probs(layout, embeddings).contiguous();
+  const at::Tensor log_probs = target_log_probs(layout, std::move(embeddings)).contiguous();
 
   BatchResult result{batch.id, {}};
   for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
@@ -206,7 +213,7 @@ at::Tensor SweepEngine::forward(
         pass.layout.target_row.narrow(0, block.target_rows.begin, block.target_rows.size());
     return all.index_select(0, target_row - block.rows.begin);
   };
-  const auto attention = [&](const at::Tensor& input) {
+  const auto attention = [&](at::Tensor input) {
     Projections qkv;
     if (pass.index == 0 && !block.is_base) {
       // Layer 0 sees the same inputs under every perturbation.
@@ -217,8 +224,10 @@ at::Tensor SweepEngine::forward(
       qkv = project(layer, pass, block, rows, input);
     }
     if (pass.index == 0 && block.is_base) pass.base_projections = qkv;
+    input.reset();
     const at::Tensor values = pass.attention.attend(
         block, is_last ? RowSet::Targets : RowSet::All, needed(qkv.queries), qkv.keys, qkv.values);
+    qkv = {};
     if (is_last) rows.keep_targets();
     const at::Tensor out = rows.attention_out(layer.attention.out, values);
     return rows.norm(Stage::AttentionOutNorm, layer.attention_out_norm, out, at::kFloat);
@@ -244,39 +253,37 @@ at::Tensor SweepEngine::forward(
 
   switch (config_.residual) {
     case ResidualKind::Sequential: {
-      const at::Tensor a = attention(in_norm(x));
-      x = sum(needed(x), a);
+      x = sum(needed(x), attention(in_norm(x)));
       const at::Tensor z = rows.mlp(layer, mlp_in_norm(x));
       return sum(x, rows.norm(Stage::MlpOutNorm, layer.mlp_out_norm, z, at::kFloat));
     }
     case ResidualKind::Parallel: {
       const at::Tensor a = attention(in_norm(x));
       x = needed(x);
-      return sum(sum(x, a), rows.mlp(layer, mlp_in_norm(x)));
+      const at::Tensor z = rows.mlp(layer, mlp_in_norm(x));
+      return sum(sum(x, a), z);
     }
     case ResidualKind::PostNorm: {
-      const at::Tensor a = attention(x);
-      x = in_norm(sum(needed(x), a));
+      x = in_norm(sum(needed(x), attention(x)));
       return mlp_in_norm(sum(x, rows.mlp(layer, x)));
     }
     case ResidualKind::Normed: {
-      const at::Tensor y = in_norm(x);
-      const at::Tensor a = attention(y);
-      x = mlp_in_norm(sum(needed(y), a));
+      x = in_norm(x);
+      x = mlp_in_norm(sum(needed(x), attention(x)));
       return sum(x, rows.mlp(layer, x));
     }
   }
   throw InternalError("a residual stream without a forward pass");
 }
 
-at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, const at::Tensor& embeddings) {
+at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor embeddings) {
   const bool is_difference = compute_ == SweepCompute::Bfloat16Delta;
   const at::ScalarType base_dtype = compute_ == SweepCompute::Bfloat16 ? at::kBFloat16 : at::kFloat;
-  const at::ScalarType dtype = compute_ == SweepCompute::Float32 ? at::kFloat : at::kBFloat16;
   const at::Tensor key_bias = key_bias_of(layout);
 
   // The residual stream: of the base, and of all other rows in packed order.
   at::Tensor base_x = embed(embeddings, layout.positions.narrow(0, 0, layout.num_base_rows));
+  embeddings.reset();
   std::vector<at::Tensor> x(layout.blocks.size());
   for (std::size_t i = 1; i < layout.blocks.size(); ++i) {
     const Slice& rows = layout.blocks[i].rows;
@@ -285,17 +292,16 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, const at::Te
                : base_x.index_select(0, layout.base_row.narrow(0, rows.begin, rows.size()));
   }
 
-  BaseTrace trace;
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
-    const LayerWeights base_layer = with_dtype(weights_.layers[l], base_dtype);
-    LayerWeights layer = with_dtype(weights_.layers[l], dtype);
-    if (is_difference && std::holds_alternative<ExpertMlp>(layer.mlp)) layer.mlp = base_layer.mlp;
+    LayerWeights layer = with_dtype(weights_.layers[l], base_dtype);
     LayerPass pass{
         .index = l,
         .layout = layout,
         .attention = {layout, attention_options(l, key_bias), buffers_}};
+    BaseTrace trace;
     ValueRows base_rows(is_difference ? &trace : nullptr);
-    base_x = forward(base_layer, pass, layout.blocks[0], base_rows, base_x);
+    base_x = forward(layer, pass, layout.blocks[0], base_rows, std::move(base_x));
+    if (is_difference) layer = layer_of_differences(weights_.layers[l], layer);
     for (std::size_t i = 1; i < layout.blocks.size(); ++i) {
       const RowBlock& block = layout.blocks[i];
       if (is_difference) {
@@ -303,10 +309,10 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, const at::Te
             trace,
             layout.base_row.narrow(0, block.rows.begin, block.rows.size()),
             layout.base_target_row.narrow(0, block.target_rows.begin, block.target_rows.size()));
-        x[i] = forward(layer, pass, block, rows, x[i]);
+        x[i] = forward(layer, pass, block, rows, std::move(x[i]));
       } else {
         ValueRows rows;
-        x[i] = forward(layer, pass, block, rows, x[i]);
+        x[i] = forward(layer, pass, block, rows, std::move(x[i]));
       }
     }
   }
@@ -317,18 +323,21 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, const at::Te
     if (weights_.project_out.defined()) of_rows = rows.project_out(weights_.project_out, of_rows);
     return rows.log_probs(weights_.head, of_rows, ids);
   };
+  BaseTrace trace;
   ValueRows base_rows(is_difference ? &trace : nullptr);
-  at::Tensor base = log_probs(base_rows, base_x, layout.target_ids.narrow(0, 0, num_base_targets));
+  at::Tensor base =
+      log_probs(base_rows, std::move(base_x), layout.target_ids.narrow(0, 0, num_base_targets));
   if (layout.blocks.size() == 1) return base;
 
   const std::int64_t num_targets = layout.num_target_rows - num_base_targets;
   const at::Tensor ids = layout.target_ids.narrow(0, num_base_targets, num_targets);
   x.erase(x.begin());
-  const at::Tensor perturbed_x = at::cat(x);
+  at::Tensor perturbed_x = at::cat(x);  // [perturbed target rows, hidden]
+  x.clear();
   const at::Tensor base_row = layout.base_target_row.narrow(0, num_base_targets, num_targets);
-  if (!is_difference) return at::cat({base, log_probs(base_rows, perturbed_x, ids)});
+  if (!is_difference) return at::cat({base, log_probs(base_rows, std::move(perturbed_x), ids)});
   DifferenceRows rows(trace, base_row, base_row);
-  return at::cat({base, log_probs(rows, perturbed_x, ids)});
+  return at::cat({base, log_probs(rows, std::move(perturbed_x), ids)});
 }
 
 }  // namespace limn

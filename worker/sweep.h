@@ -57,7 +57,7 @@ class SweepEngine {
   };
 
   // log p of every target row of the layout: [target_rows] float64.
-  at::Tensor target_log_probs(const SweepLayout& layout, const at::Tensor& embeddings);
+  at::Tensor target_log_probs(const SweepLayout& layout, at::Tensor embeddings);
 
   // The residual stream that enters layer 0: [base_rows, hidden].
   at::Tensor embed(const at::Tensor& embeddings, const at::Tensor& positions) const;

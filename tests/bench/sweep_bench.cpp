@@ -9,12 +9,14 @@
 //
 // Prints, of the median of K runs: rows/s; useful GFLOP/s, which count the exact minimum (what is
 // left after every saving of the sweep); the rate of the matrix products alone at the same shapes,
-// measured in turn with the runs; their ratio; and the time by part.
+// measured in turn with the runs; their ratio; the time by part; and the most memory that the
+// tensors of a sweep take, predicted and measured.
 
 #include <algorithm>
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <tuple>
 #include <variant>
@@ -23,17 +25,20 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
+#include <c10/util/ThreadLocalDebugInfo.h>
 #include <fmt/format.h>
 
 #include "coordinator/batch_plan.h"
 #include "sharding/local_communicator.h"
 #include "sharding/parallel_linear.h"
 #include "storage/checkpoint.h"
+#include "tests/allocation_count.h"
 #include "worker/decoder_cost.h"
 #include "worker/decoder_weights.h"
 #include "worker/model_family.h"
 #include "worker/sweep.h"
 #include "worker/sweep_layout.h"
+#include "worker/sweep_memory.h"
 
 namespace limn {
 
@@ -59,6 +64,19 @@ double seconds_of(const std::function<void()>& run) {
   const auto start = std::chrono::steady_clock::now();
   run();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// The most bytes of tensors that are live at once, of what two runs allocate.
+std::int64_t peak_memory(const std::function<void()>& run) {
+  const auto count = std::make_shared<test::AllocationCount>();
+  const c10::DebugInfoGuard counting(c10::DebugInfoKind::PROFILER_STATE, count);
+  run();
+  run();
+  return count->peak();
+}
+
+double mib(std::int64_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
 }
 
 double median(std::vector<double> values) {
@@ -217,8 +235,10 @@ void run_bench(const Options& options) {
   SweepEngine engine(model.decoder, weights, {}, compute);
 
   const std::vector<Batch> batches = make_batches(options, model.decoder);
+  const at::ScalarType kept = weights.embedding.weight.scalar_type();
   Work work;
   double attention = 0;
+  std::int64_t memory = 0;
   for (const Batch& batch : batches) {
     std::vector<std::vector<KeyFactors>> factors;
     for (const BatchPiece& piece : batch.pieces) {
@@ -228,6 +248,12 @@ void run_bench(const Options& options) {
     }
     const SweepLayout layout = lay_out_sweep(batch, factors, kSweepBlockRows);
     count_work(model.decoder, layout, work);
+    memory = std::max(
+        memory,
+        sweep_memory(
+            model.decoder,
+            shape_of(layout),
+            {.threads = options.threads, .kept = kept, .compute = compute}));
     attention += attention_seconds(model, weights, layout) *
                  static_cast<double>(model.decoder.num_layers() - 1);
   }
@@ -237,7 +263,7 @@ void run_bench(const Options& options) {
     for (const Batch& batch : batches)
       engine.run(batch);
   };
-  run();
+  const std::int64_t measured_memory = peak_memory(run);
   std::vector<double> sweeps;
   std::vector<double> alone_times;
   for (int i = 0; i < options.repeat; ++i) {
@@ -272,6 +298,7 @@ void run_bench(const Options& options) {
       100 * attention / seconds,
       work.attention_flops / attention * 1e-9,
       100 * (1 - (product_seconds + attention) / seconds));
+  fmt::print("  memory {:.1f} MiB, predicted {:.1f} MiB\n", mib(measured_memory), mib(memory));
 }
 
 }  // namespace
