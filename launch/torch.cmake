@@ -57,8 +57,10 @@ endif()
 
 add_library(limn_torch INTERFACE)
 add_library(limn::torch ALIAS limn_torch)
+# Without OpenMP at::parallel_for, which is a template, would run on one thread.
 # Last in the search: the wheel brings its own, newer fmt, which would break the system's spdlog.
 target_compile_options(limn_torch INTERFACE
+  -fopenmp
   "SHELL:-idirafter ${torch_folder}/include"
   "SHELL:-idirafter ${torch_folder}/include/torch/csrc/api/include")
 # The wheel's libraries refer to CUDA's, which the wheel finds by its own run paths; the linker need not.
@@ -66,6 +68,12 @@ target_link_options(limn_torch INTERFACE
   LINKER:--allow-shlib-undefined LINKER:-rpath,${torch_folder}/lib)
 target_link_libraries(limn_torch INTERFACE
   ${torch_folder}/lib/libtorch_cpu.so ${torch_folder}/lib/libc10.so)
+# The wheel's own OpenMP, so that there is one pool of threads.
+if(EXISTS ${torch_folder}/lib/libgomp.so.1)
+  target_link_libraries(limn_torch INTERFACE ${torch_folder}/lib/libgomp.so.1)
+else()
+  target_link_options(limn_torch INTERFACE -fopenmp)
+endif()
 if(EXISTS ${torch_folder}/lib/libtorch_cuda.so)
   # Nothing of limn refers to a symbol of these; loading them is what registers the GPU's kernels.
   set(LIMN_TORCH_CUDA_LIBRARIES

@@ -14,10 +14,6 @@ namespace limn {
 
 namespace {
 
-// Queries of one tile. More share a panel of keys while it is in the first cache, fewer waste less
-// above the diagonal.
-constexpr std::int64_t kTileQueries = 48;
-
 SuppressionRule rule_of(SuppressionKind kind) {
   switch (kind) {
     case SuppressionKind::LogAdditive:
@@ -181,7 +177,8 @@ std::vector<SuppressedAttention::QueryTile> SuppressedAttention::query_tiles(
     const Segment& segment = layout_.segments[i];
     const std::int64_t begin = rows == RowSet::All ? segment.row_begin : segment.target_row_begin;
     for (const HeadRun& run : options_.heads) {
-      const std::int64_t step = std::max<std::int64_t>(kTileQueries / run.queries_per_kv, 1);
+      const std::int64_t step =
+          std::max<std::int64_t>(kAttentionTileQueries / run.queries_per_kv, 1);
       for (std::int64_t kv_head = 0; kv_head < run.num_kv_heads; ++kv_head) {
         for (std::int64_t position = begin; position < segment.row_end; position += step) {
           tiles.push_back(

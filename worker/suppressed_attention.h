@@ -13,6 +13,10 @@
 
 namespace limn {
 
+// Queries that a thread takes at a time. More share a panel of keys while it is in the first cache,
+// fewer waste less above the diagonal.
+inline constexpr std::int64_t kAttentionTileQueries = 48;
+
 // What the attention of a layer needs besides queries, keys and values.
 struct AttentionOptions {
   std::vector<HeadRun> heads;

@@ -88,7 +88,7 @@ std::int64_t attention_buffers(const Sweep& s) {
   const std::int64_t d = s.config.head_dim;
   const std::int64_t value_width = (d + kernels.width - 1) / kernels.width * kernels.width;
   const std::int64_t panel = s.heads.kv_heads.size() * kernels.panel * (d + value_width);
-  const std::int64_t scratch = kernels.scratch(kAttentionTaskQueries, d, s.shape.longest);
+  const std::int64_t scratch = kernels.scratch(kAttentionTileQueries, d, s.shape.longest);
   return kFloat *
          ((s.shape.base_panels + s.shape.block_panels) * panel + s.options.threads * scratch);
 }

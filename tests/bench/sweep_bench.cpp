@@ -1,11 +1,11 @@
 // How fast a sweep is, beside the matrix products that it is made of.
 //
-//   sweep_bench MODEL [--tokens N] [--targets T] [--units U] [--compute C] [--threads P]
-//               [--batch-tokens R] [--repeat K]
+//   sweep_bench MODEL [--tokens N] [--targets T] [--units U] [--samples S] [--compute C]
+//               [--threads P] [--batch-tokens R] [--repeat K]
 //
-// One sample of N random prompt tokens and T target tokens, a perturbation for each of U tokens
-// spread evenly over the prompt (0: for every token). MODEL is a checkpoint folder; what its
-// weights are does not matter for speed.
+// S samples of N random prompt tokens and T target tokens, a perturbation for each of U tokens
+// spread evenly over the prompt (0: for every token), cut into batches as a run cuts them. MODEL is
+// a checkpoint folder; what its weights are does not matter for speed.
 //
 // Prints, of the median of K runs: rows/s; useful GFLOP/s, which count the exact minimum (what is
 // left after every saving of the sweep); the rate of the matrix products alone at the same shapes,
@@ -49,6 +49,7 @@ struct Options {
   std::int64_t tokens = 128;
   std::int64_t targets = 16;
   std::int64_t units = 0;
+  std::int64_t samples = 1;
   std::string compute = "float32";
   int threads = 2;
   std::int64_t batch_tokens = 16384;
@@ -102,7 +103,10 @@ std::vector<Batch> make_batches(const Options& options, const DecoderConfig& con
     sample.record.units.push_back({.tokens = {token}});
   }
   BatchPlanner planner({.batch_tokens = options.batch_tokens, .cost = sweep_cost(config)});
-  planner.add(std::move(sample));
+  for (std::int64_t i = 0; i < options.samples; ++i) {
+    sample.index = i;
+    planner.add(sample);
+  }
   planner.finish();
   std::vector<Batch> batches;
   while (auto planned = planner.next())
@@ -312,6 +316,7 @@ int main(int argc, char** argv) {
   app.add_option("--tokens", options.tokens, "of the prompt");
   app.add_option("--targets", options.targets, "target tokens");
   app.add_option("--units", options.units, "perturbed tokens; 0: all of the prompt");
+  app.add_option("--samples", options.samples, "of these, one after the other");
   app.add_option("--compute", options.compute)->check(CLI::IsMember(limn::kComputes));
   app.add_option("--threads", options.threads);
   app.add_option("--batch-tokens", options.batch_tokens, "rows of a sweep");
