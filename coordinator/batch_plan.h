@@ -43,7 +43,7 @@ struct PlanOptions {
 //
 // Deterministic: what comes out depends on the samples, in their order, and the options alone, so
 // batch 4711 is the same batch in every run and after every resume. Keeps the samples of the next
-// two dozen full batches, so that it sees the end before it comes. Threads: one thread at a time.
+// dozen full batches, so that it sees the end before it comes. Threads: one thread at a time.
 class BatchPlanner {
  public:
   explicit BatchPlanner(const PlanOptions& options) : options_(options) {}

@@ -310,12 +310,12 @@ TEST_P(BatchBudgetTest, HoldsASampleOnlyOnce) {
   }
 }
 
-// Up to 512 rows the time bounds no batch.
+// Up to 2048 rows the time bounds no batch.
 TEST_P(BatchBudgetTest, IsFilledAsFarAsPiecesAllow) {
   for (std::size_t i = 1; i < batches_.size(); ++i) {
     const Batch next_piece{0, {batches_[i].batch.pieces.front()}};
     const std::int64_t together = batches_[i - 1].work.rows + work_of(next_piece).rows;
-    EXPECT_GT(together, std::min<std::int64_t>(budget_, 512)) << "before batch " << i;
+    EXPECT_GT(together, std::min<std::int64_t>(budget_, 2048)) << "before batch " << i;
   }
 }
 
@@ -342,8 +342,8 @@ void PrintTo(const EndCase& end, std::ostream* out) {
 
 class BatchPlanEndTest : public testing::TestWithParam<EndCase> {
  protected:
-  // Of what a batch may always cost: of 512 rows, or a thousandth of the whole.
-  double least_bound() const { return std::max(512.0, cost(uncut_work(samples_)) / 1000); }
+  // Of what a batch may always cost: of 2048 rows, or a thousandth of the whole.
+  double least_bound() const { return std::max(2048.0, cost(uncut_work(samples_)) / 1000); }
 
   double cost(const SweepWork& work) const { return options_.cost.of(work); }
 
@@ -374,9 +374,9 @@ TEST_P(BatchPlanEndTest, LosesNothing) {
 TEST_P(BatchPlanEndTest, BoundsWhatIsPackedTogetherByAShareOfTheRest) {
   SweepWork left = uncut_work(samples_);
   for (const PlannedBatch& planned : batches_) {
-    const bool end_is_near = left.rows < 16 * options_.batch_tokens;
+    const bool end_is_near = left.rows < 8 * options_.batch_tokens;
     if (end_is_near && planned.batch.pieces.size() > 1) {
-      EXPECT_LE(cost(planned.work), std::max(cost(left) / 16, least_bound()) * (1 + 1e-9))
+      EXPECT_LE(cost(planned.work), std::max(cost(left) / 8, least_bound()) * (1 + 1e-9))
           << "batch " << planned.batch.id;
     }
     left -= planned.work;
@@ -396,14 +396,14 @@ TEST_P(BatchPlanEndTest, CutsNoSmallPieces) {
       const auto& units = samples_[static_cast<std::size_t>(piece.sample_index)].record.units;
       if (piece.perturbations.size() == units.size()) continue;
       const double base = cost(work_of_rows(0, piece.fed_length()));
-      // Two bases, to the nearest perturbation, and its own.
-      EXPECT_GE(cost(work_of({0, {piece}})), base + 1.5 * base)
+      // Four bases, to the nearest perturbation, and its own.
+      EXPECT_GE(cost(work_of({0, {piece}})), base + 3.5 * base)
           << "sample " << piece.sample_index << " in batch " << planned.batch.id;
     }
   }
 }
 
-// Of the last batches alone, as many as rows would make sixteen of.
+// Of the last batches alone, as many as rows would make eight of.
 TEST_P(BatchPlanEndTest, AddsAtMostHalfOfTheEndByCutting) {
   double planned = 0;
   for (const PlannedBatch& batch : batches_)
@@ -461,16 +461,16 @@ TEST_F(BatchPlanIdleTest, IsBelowTwoPercentForFourGroups) {
 
 TEST_F(BatchPlanIdleTest, IsAFractionOfWhatBatchesOfEqualRowsLeave) {
   const std::vector<Sample> thousand = virtual_samples(1000, VirtualUnits::Sentences);
-  EXPECT_LT(idle(thousand, 16), idle_with_rows_alone(thousand, 16) / 3);
+  EXPECT_LT(idle(thousand, 16), idle_with_rows_alone(thousand, 16) / 2);
   const std::vector<Sample> hundred = virtual_samples(100, VirtualUnits::Sentences);
-  EXPECT_LT(idle(hundred, 4), idle_with_rows_alone(hundred, 4) / 3);
+  EXPECT_LT(idle(hundred, 4), idle_with_rows_alone(hundred, 4) / 2);
 }
 
 TEST_F(BatchPlanIdleTest, SharesFewSamplesAmongMoreGroups) {
   const std::vector<Sample> one = virtual_samples(1, VirtualUnits::Tokens);
-  EXPECT_LT(idle(one, 16), 0.2);
+  EXPECT_LT(idle(one, 16), 0.6);
   const std::vector<Sample> three = virtual_samples(3, VirtualUnits::Sentences);
-  EXPECT_GE(plan(three, kOptions).size(), 8U);
+  EXPECT_GE(plan(three, kOptions).size(), 5U);
 }
 
 }  // namespace limn::test

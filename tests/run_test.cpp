@@ -154,7 +154,8 @@ TEST_F(RunTest, ReplicatesKeyValueHeads) {
   // Eight ranks and four key/value heads.
   const auto alone = run_example(1, 1, {"--data.limit", "4"}, folder / "1x1");
   const auto samples = run_example(8, 8, {"--data.limit", "4"}, folder / "8x8");
-  EXPECT_LT(largest_difference(alone, samples), 1e-5);
+  // Sums of eight addends instead of one; each run is about 1e-5 from float64 (oracle.json).
+  EXPECT_LT(largest_difference(alone, samples), 2e-5);
 }
 
 TEST_F(RunTest, DoesNotDependOnTheBatches) {
