@@ -78,6 +78,7 @@ def run_limn(arguments, dataset, output, units):
 [model]
 path = {json.dumps(str(arguments.model))}
 dtype = "{arguments.dtype}"
+compute = "float32"
 [data]
 path = "{dataset}"
 [explain]
