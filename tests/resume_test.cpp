@@ -30,7 +30,7 @@ class ResumeTest : public testing::Test {
   ResumeTest() {
     const std::string prompts = read_bytes("launch/examples/stories260K/prompts.jsonl");
     std::string many;
-    for (int copy = 0; copy < 12; ++copy) {
+    for (int copy = 0; copy < 30; ++copy) {
       for (const std::string& line : lines_with(prompts, "{")) {
         nlohmann::json record = nlohmann::json::parse(line);
         record["id"] = record["id"].get<std::string>() + "-" + std::to_string(copy);
