@@ -27,6 +27,9 @@ std::span<const ModelFamily> gpt_families();
 Activation read_activation(
     const ConfigReader& config, std::string_view key, std::string_view absent);
 
+// One flag for the biases of all projections of attention.
+void read_attention_biases(const ConfigReader& config, DecoderConfig& decoder, bool absent);
+
 // What a family's config says of rotary positions by leaving it out.
 struct RopeDefaults {
   std::int64_t head_dim = 0;

@@ -110,8 +110,7 @@ ModelConfig read_gpt_neox(const ConfigReader& config) {
   decoder.ropes = {read_rope(
       config,
       {.head_dim = decoder.head_dim, .max_positions = decoder.max_positions, .fraction = 0.25})};
-  decoder.qkv_bias = config.flag_or("attention_bias", true);
-  decoder.attention_out_bias = decoder.qkv_bias;
+  read_attention_biases(config, decoder, /*absent=*/true);
   decoder.norm = NormKind::Layer;
   decoder.norm_epsilon = config.positive_or("layer_norm_eps", 1e-5);
   decoder.norm_biases = true;

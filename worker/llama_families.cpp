@@ -107,8 +107,7 @@ bool every_layer(std::int64_t /*layer*/) {
 
 ModelConfig read_llama(const ConfigReader& config) {
   ModelConfig model = llama_like(config, {});
-  model.decoder.qkv_bias = config.flag_or("attention_bias", false);
-  model.decoder.attention_out_bias = model.decoder.qkv_bias;
+  read_attention_biases(config, model.decoder, /*absent=*/false);
   model.decoder.mlp_bias = config.flag_or("mlp_bias", false);
   return model;
 }
@@ -172,8 +171,7 @@ ModelConfig read_qwen2(const ConfigReader& config) {
 ModelConfig read_qwen3(const ConfigReader& config) {
   ModelConfig model =
       llama_like(config, {.num_kv_heads = 32, .head_dim = 128, .max_positions = 32768});
-  model.decoder.qkv_bias = config.flag_or("attention_bias", false);
-  model.decoder.attention_out_bias = model.decoder.qkv_bias;
+  read_attention_biases(config, model.decoder, /*absent=*/false);
   model.decoder.head_norm = HeadNormKind::SharedWeight;
   const std::int64_t first_windowed = config.count_or("max_window_layers", 28);
   set_qwen_windows(
@@ -184,8 +182,7 @@ ModelConfig read_qwen3(const ConfigReader& config) {
 ModelConfig read_qwen3_moe(const ConfigReader& config) {
   ModelConfig model = llama_like(config, {.num_kv_heads = 4, .max_positions = 32768});
   DecoderConfig& decoder = model.decoder;
-  decoder.qkv_bias = config.flag_or("attention_bias", false);
-  decoder.attention_out_bias = decoder.qkv_bias;
+  read_attention_biases(config, decoder, /*absent=*/false);
   decoder.head_norm = HeadNormKind::SharedWeight;
   set_qwen_windows(config, decoder, every_layer);
   decoder.experts = {
@@ -218,8 +215,7 @@ ModelConfig read_gpt_oss(const ConfigReader& config) {
   if (!config.has("rope_parameters") && !config.has("rope_scaling")) {
     config.refuse("rope_scaling", "is missing; fetch the checkpoint's config.json again");
   }
-  decoder.qkv_bias = config.flag_or("attention_bias", true);
-  decoder.attention_out_bias = decoder.qkv_bias;
+  read_attention_biases(config, decoder, /*absent=*/true);
   decoder.attention_sinks = true;
   set_windows(config, decoder, config.size_or("sliding_window", 128), [](std::int64_t layer) {
     return layer % 2 == 0;
@@ -284,8 +280,7 @@ ModelConfig read_gemma(const ConfigReader& config) {
   const std::string_view key = config.spelling({"hidden_activation", "hidden_act"});
   const Activation named = read_activation(config, key, "gelu_pytorch_tanh");
   model.decoder.activation = named == Activation::Gelu ? Activation::GeluTanh : named;
-  model.decoder.qkv_bias = config.flag_or("attention_bias", false);
-  model.decoder.attention_out_bias = model.decoder.qkv_bias;
+  read_attention_biases(config, model.decoder, /*absent=*/false);
   set_gemma_norms(model);
   return model;
 }
@@ -298,8 +293,7 @@ ModelConfig gemma_with_sandwich_norms(const ConfigReader& config, LlamaDefaults 
   refuse_bidirectional_attention(config);
   set_gemma_norms(model);
   decoder.activation = read_activation(config, "hidden_activation", "gelu_pytorch_tanh");
-  decoder.qkv_bias = config.flag_or("attention_bias", false);
-  decoder.attention_out_bias = decoder.qkv_bias;
+  read_attention_biases(config, decoder, /*absent=*/false);
   decoder.logit_softcap = config.positive_or("final_logit_softcapping", 0);
   const double scale = 1 / std::sqrt(config.positive_or("query_pre_attn_scalar", 256));
   for (LayerConfig& layer : decoder.layers)
@@ -360,8 +354,7 @@ ModelConfig read_gemma3(const ConfigReader& config) {
 
 ModelConfig read_olmo2(const ConfigReader& config) {
   ModelConfig model = llama_like(config, {.norm_epsilon = 1e-5});
-  model.decoder.qkv_bias = config.flag_or("attention_bias", false);
-  model.decoder.attention_out_bias = model.decoder.qkv_bias;
+  read_attention_biases(config, model.decoder, /*absent=*/false);
   model.decoder.head_norm = HeadNormKind::AllHeads;
   model.names.attention_in_norm = "";
   model.names.attention_out_norm = "post_attention_layernorm";
@@ -379,8 +372,7 @@ ModelConfig read_cohere(const ConfigReader& config) {
        .norm_epsilon_key = "layer_norm_eps",
        .tied_head = true});
   DecoderConfig& decoder = model.decoder;
-  decoder.qkv_bias = config.flag_or("attention_bias", false);
-  decoder.attention_out_bias = decoder.qkv_bias;
+  read_attention_biases(config, decoder, /*absent=*/false);
   decoder.norm = NormKind::Layer;
   decoder.ropes[0].pairing = RotaryPairing::Neighbours;
   if (config.flag_or("use_qk_norm", false)) decoder.head_norm = HeadNormKind::OwnWeight;

@@ -168,6 +168,11 @@ RopeConfig read_rope(const ConfigReader& config, const RopeDefaults& absent) {
   return rope;
 }
 
+void read_attention_biases(const ConfigReader& config, DecoderConfig& decoder, bool absent) {
+  decoder.qkv_bias = config.flag_or("attention_bias", absent);
+  decoder.attention_out_bias = decoder.qkv_bias;
+}
+
 std::vector<LayerConfig> equal_layers(std::int64_t count, std::int64_t head_dim) {
   const double scale = 1 / std::sqrt(static_cast<double>(head_dim));
   return std::vector<LayerConfig>(
