@@ -60,28 +60,37 @@ struct Row {
   }
 };
 
-struct OutRow {
+// One row of all that a task is about.
+struct TaskRow {
+  Row x;
+  Row base;
+  Row minus;
   float* floats;
   std::uint16_t* bfloats;
 
-  OutRow(const RowSink& sink, std::int64_t row)
-      : floats(sink.floats != nullptr ? sink.floats + row * sink.stride : nullptr),
-        bfloats(sink.bfloats != nullptr ? sink.bfloats + row * sink.stride : nullptr) {}
+  TaskRow(const RowTask& task, std::int64_t row)
+      : x(task.x, row),
+        base(task.base, row),
+        minus(task.minus, row),
+        floats(task.out.floats != nullptr ? task.out.floats + row * task.out.stride : nullptr),
+        bfloats(task.out.bfloats != nullptr ? task.out.bfloats + row * task.out.stride : nullptr) {}
 
-  void put(std::int64_t i, int n, Vec v) const {
-    if (floats != nullptr) store(floats + i, v, n);
-    if (bfloats != nullptr) store(bfloats + i, v, n);
+  // What the function is of.
+  Vec value(std::int64_t i, int n) const { return x.at(i, n) + base.at(i, n); }
+
+  // Takes what the function gave.
+  void put(std::int64_t i, int n, Vec y) const {
+    y -= minus.at(i, n);
+    if (floats != nullptr) store(floats + i, y, n);
+    if (bfloats != nullptr) store(bfloats + i, y, n);
   }
 };
 
 void scale_rows(const RowTask& task, const ScaleFunction& f, std::int64_t begin, std::int64_t end) {
   for (std::int64_t row = begin; row < end; ++row) {
-    const Row x(task.x, row);
-    const Row base(task.base, row);
-    const Row minus(task.minus, row);
-    const OutRow out(task.out, row);
+    const TaskRow of(task, row);
     for_vectors(task.width, [&](std::int64_t i, int n) {
-      out.put(i, n, f.scale * x.at(i, n) + base.at(i, n) - minus.at(i, n));
+      of.put(i, n, f.scale * of.x.at(i, n) + of.base.at(i, n));
     });
   }
 }
@@ -89,31 +98,27 @@ void scale_rows(const RowTask& task, const ScaleFunction& f, std::int64_t begin,
 void norm_rows(const RowTask& task, const NormFunction& f, std::int64_t begin, std::int64_t end) {
   const auto width = static_cast<float>(task.width);
   for (std::int64_t row = begin; row < end; ++row) {
-    const Row x(task.x, row);
-    const Row base(task.base, row);
-    const Row minus(task.minus, row);
-    const OutRow out(task.out, row);
-    const auto value = [&](std::int64_t i, int n) { return x.at(i, n) + base.at(i, n); };
+    const TaskRow of(task, row);
 
     float mean = 0;
     if (f.subtracts_mean) {
       Vec total{};
-      for_vectors(task.width, [&](std::int64_t i, int n) { total += value(i, n); });
+      for_vectors(task.width, [&](std::int64_t i, int n) { total += of.value(i, n); });
       mean = sum(total) / width;
     }
     Vec squares{};
     for_vectors(task.width, [&](std::int64_t i, int n) {
-      Vec centred = value(i, n) - mean;
+      Vec centred = of.value(i, n) - mean;
       for (int k = n; k < kWidth; ++k)
         centred[k] = 0;
       squares += centred * centred;
     });
     const float scale = 1 / __builtin_sqrtf(sum(squares) / width + f.epsilon);
     for_vectors(task.width, [&](std::int64_t i, int n) {
-      Vec y = (value(i, n) - mean) * scale;
+      Vec y = (of.value(i, n) - mean) * scale;
       if (f.weight != nullptr) y *= load(f.weight + i, n);
       if (f.bias != nullptr) y += load(f.bias + i, n);
-      out.put(i, n, y - minus.at(i, n));
+      of.put(i, n, y);
     });
   }
 }
@@ -130,15 +135,11 @@ inline Vec activate(Vec v) {
 template <ActivationKind kKind>
 void activate_rows_as(const RowTask& task, bool gated, std::int64_t begin, std::int64_t end) {
   for (std::int64_t row = begin; row < end; ++row) {
-    const Row x(task.x, row);
-    const Row base(task.base, row);
-    const Row minus(task.minus, row);
-    const OutRow out(task.out, row);
-    const auto value = [&](std::int64_t i, int n) { return x.at(i, n) + base.at(i, n); };
+    const TaskRow of(task, row);
     for_vectors(task.width, [&](std::int64_t i, int n) {
-      Vec y = activate<kKind>(value(i, n));
-      if (gated) y *= value(task.width + i, n);
-      out.put(i, n, y - minus.at(i, n));
+      Vec y = activate<kKind>(of.value(i, n));
+      if (gated) y *= of.value(task.width + i, n);
+      of.put(i, n, y);
     });
   }
 }

@@ -1,7 +1,10 @@
-// What happens to rows between two matrix products, on a CPU: each kernel in one pass computes
-//   out = f(x + base) - minus
-// where f is a scaling, a norm or an activation, and base and minus may be absent. Rows that are
-// values need f(x) alone; rows that are differences from a base row need f(base + x) - f(base).
+// What happens to rows between two matrix products, on a CPU, each in one pass. A norm or an
+// activation f gives
+//   out = f(x + base) - minus,
+// a scaling
+//   out = scale x + base - minus,
+// and base and minus may be absent. Rows that are values need f(x) alone; rows that are differences
+// from a base row need f(base + x) - f(base).
 #pragma once
 
 #include <cstdint>
@@ -33,7 +36,6 @@ struct RowTask {
   std::int64_t width = 0;  // of a row of `out`
 };
 
-// f(v) = scale v
 struct ScaleFunction {
   float scale = 1;
 };
