@@ -40,10 +40,10 @@ struct PanelShape {
 
   PanelShape(const AttentionKernels& kernels, const Segment& segment, std::int64_t head_dim)
       : first_panel(segment.row_begin / kernels.panel) {
-    const std::int64_t num_panels = divide_up(segment.row_end, kernels.panel) - first_panel;
-    const std::int64_t value_width = divide_up(head_dim, kernels.width) * kernels.width;
-    key_floats = num_panels * kernels.panel * head_dim;
-    value_floats = num_panels * kernels.panel * value_width;
+    const PanelSize panel = panel_size(kernels, head_dim);
+    const std::int64_t count = num_panels(kernels, segment);
+    key_floats = count * panel.keys;
+    value_floats = count * panel.values;
   }
 
   std::int64_t head_floats() const { return key_floats + value_floats; }
@@ -75,6 +75,15 @@ void run_tasks(std::int64_t count, const Run& run) {
 }
 
 }  // namespace
+
+PanelSize panel_size(const AttentionKernels& kernels, std::int64_t head_dim) {
+  const std::int64_t value_width = divide_up(head_dim, kernels.width) * kernels.width;
+  return {.keys = kernels.panel * head_dim, .values = kernels.panel * value_width};
+}
+
+std::int64_t num_panels(const AttentionKernels& kernels, const Segment& segment) {
+  return divide_up(segment.row_end, kernels.panel) - segment.row_begin / kernels.panel;
+}
 
 SuppressedAttention::SuppressedAttention(
     const SweepLayout& layout,

@@ -34,6 +34,17 @@ struct AttentionOptions {
   SuppressionKind suppression = SuppressionKind::LogAdditive;
 };
 
+// Floats of a panel of one key/value head.
+struct PanelSize {
+  std::int64_t keys = 0;
+  std::int64_t values = 0;
+};
+
+PanelSize panel_size(const AttentionKernels& kernels, std::int64_t head_dim);
+
+// Of the panels that hold the keys of a segment's own rows.
+std::int64_t num_panels(const AttentionKernels& kernels, const Segment& segment);
+
 // Memory of an attention, kept from layer to layer and from sweep to sweep. Grows to the largest
 // need so far.
 struct AttentionBuffers {

@@ -81,13 +81,12 @@ std::int64_t residual_stream(const Sweep& s) {
   return kFloat * s.hidden * s.shape.rows;
 }
 
-// AttentionBuffers: panels [panel, head_dim + value width] of each key/value head, and each
-// thread's scratch of a task.
+// AttentionBuffers: panels of each key/value head, and each thread's scratch of a task.
 std::int64_t attention_buffers(const Sweep& s) {
   const AttentionKernels& kernels = attention_kernels();
   const std::int64_t d = s.config.head_dim;
-  const std::int64_t value_width = (d + kernels.width - 1) / kernels.width * kernels.width;
-  const std::int64_t panel = s.heads.kv_heads.size() * kernels.panel * (d + value_width);
+  const PanelSize of_head = panel_size(kernels, d);
+  const std::int64_t panel = s.heads.kv_heads.size() * (of_head.keys + of_head.values);
   const std::int64_t scratch = kernels.scratch(kAttentionTileQueries, d, s.shape.longest);
   return kFloat *
          ((s.shape.base_panels + s.shape.block_panels) * panel + s.options.threads * scratch);
@@ -248,7 +247,6 @@ std::int64_t in_layers(const Sweep& s, const MlpWidths& mlp) {
 }  // namespace
 
 SweepShape shape_of(const SweepLayout& layout) {
-  const std::int64_t panel = attention_kernels().panel;
   SweepShape shape{
       .base_rows = layout.num_base_rows,
       .rows = layout.num_rows,
@@ -257,7 +255,7 @@ SweepShape shape_of(const SweepLayout& layout) {
     std::int64_t panels = 0;
     for (std::size_t i = block.segment_begin; i < block.segment_end; ++i) {
       const Segment& segment = layout.segments[i];
-      panels += (segment.row_end + panel - 1) / panel - segment.row_begin / panel;
+      panels += num_panels(attention_kernels(), segment);
       shape.longest = std::max(shape.longest, segment.row_end);
     }
     if (block.is_base) {
