@@ -150,13 +150,7 @@ Batch make_batch(const BatchShape& shape, std::int64_t vocab_size) {
 }
 
 SweepLayout layout_of(const Batch& batch) {
-  std::vector<std::vector<KeyFactors>> factors;
-  for (const BatchPiece& piece : batch.pieces) {
-    auto& of_piece = factors.emplace_back();
-    for (const Perturbation& perturbation : piece.perturbations)
-      of_piece.push_back(key_factors(perturbation, {}, piece.fed_length(), {}));
-  }
-  return lay_out_sweep(batch, factors, kSweepBlockRows);
+  return lay_out_sweep(batch, batch_factors(batch, {}, {}), kSweepBlockRows);
 }
 
 struct MemoryCase {

@@ -60,4 +60,22 @@ KeyFactors key_factors(
   return factors;
 }
 
+std::vector<std::vector<KeyFactors>> batch_factors(
+    const Batch& batch, const Suppression& suppression, const at::Tensor& embeddings) {
+  std::vector<std::vector<KeyFactors>> factors;
+  std::int64_t row = 0;
+  for (const BatchPiece& piece : batch.pieces) {
+    at::Tensor similarity;
+    if (suppression.similarity_threshold > 0) {
+      similarity = embedding_similarity(embeddings.narrow(0, row, piece.fed_length()));
+    }
+    auto& of_piece = factors.emplace_back();
+    for (const Perturbation& perturbation : piece.perturbations) {
+      of_piece.push_back(key_factors(perturbation, suppression, piece.fed_length(), similarity));
+    }
+    row += piece.fed_length();
+  }
+  return factors;
+}
+
 }  // namespace limn

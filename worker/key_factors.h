@@ -35,4 +35,10 @@ KeyFactors key_factors(
     std::int64_t fed_length,
     const at::Tensor& similarity);
 
+// Those of every perturbation of every piece of a batch: [piece][perturbation]. `embeddings`
+// [fed tokens of all pieces, hidden], piece by piece, before any scaling; undefined where the
+// threshold is 0.
+std::vector<std::vector<KeyFactors>> batch_factors(
+    const Batch& batch, const Suppression& suppression, const at::Tensor& embeddings);
+
 }  // namespace limn

@@ -68,26 +68,6 @@ at::Tensor token_tensor(const Batch& batch) {
   return at::tensor(tokens, at::kLong);
 }
 
-// The factors of every perturbation of every piece. `embeddings` [base_rows, hidden], piece by
-// piece.
-std::vector<std::vector<KeyFactors>> factors_of(
-    const Batch& batch, const Suppression& suppression, const at::Tensor& embeddings) {
-  std::vector<std::vector<KeyFactors>> factors;
-  std::int64_t row = 0;
-  for (const BatchPiece& piece : batch.pieces) {
-    at::Tensor similarity;
-    if (suppression.similarity_threshold > 0) {
-      similarity = embedding_similarity(embeddings.narrow(0, row, piece.fed_length()));
-    }
-    auto& of_piece = factors.emplace_back();
-    for (const Perturbation& perturbation : piece.perturbations) {
-      of_piece.push_back(key_factors(perturbation, suppression, piece.fed_length(), similarity));
-    }
-    row += piece.fed_length();
-  }
-  return factors;
-}
-
 // For rows that are differences, behind the base's layer.
 LayerWeights layer_of_differences(const LayerWeights& kept, const LayerWeights& base) {
   LayerWeights layer = with_dtype(kept, at::kBFloat16);
@@ -114,7 +94,7 @@ BatchResult SweepEngine::run(const Batch& batch) {
   const c10::InferenceMode no_autograd;
   at::Tensor embeddings = weights_.embedding(token_tensor(batch));  // [base_rows, hidden]
   const SweepLayout layout =
-      lay_out_sweep(batch, factors_of(batch, suppression_, embeddings), kSweepBlockRows);
+      lay_out_sweep(batch, batch_factors(batch, suppression_, embeddings), kSweepBlockRows);
   const at::Tensor log_probs = target_log_probs(layout, std::move(embeddings)).contiguous();
 
   BatchResult result{batch.id, {}};

@@ -244,13 +244,7 @@ void run_bench(const Options& options) {
   double attention = 0;
   std::int64_t memory = 0;
   for (const Batch& batch : batches) {
-    std::vector<std::vector<KeyFactors>> factors;
-    for (const BatchPiece& piece : batch.pieces) {
-      auto& of_piece = factors.emplace_back();
-      for (const Perturbation& perturbation : piece.perturbations)
-        of_piece.push_back(key_factors(perturbation, {}, piece.fed_length(), {}));
-    }
-    const SweepLayout layout = lay_out_sweep(batch, factors, kSweepBlockRows);
+    const SweepLayout layout = lay_out_sweep(batch, batch_factors(batch, {}, {}), kSweepBlockRows);
     count_work(model.decoder, layout, work);
     memory = std::max(
         memory,
