@@ -89,22 +89,27 @@ struct RelativeError {
 
 class GoldenTest : public testing::TestWithParam<std::string> {
  protected:
-  std::filesystem::path folder() const {
-    return std::filesystem::path(LIMN_TEST_DATA) / "golden" / GetParam();
+  void SetUp() override {
+    if (ranks->size() > model.decoder.num_heads) GTEST_SKIP() << "more ranks than heads";
   }
 
+  DecoderWeights weights_kept_as(at::ScalarType dtype) {
+    return load_decoder_weights(checkpoint, model, *ranks, dtype);
+  }
+
+  const std::filesystem::path folder =
+      std::filesystem::path(LIMN_TEST_DATA) / "golden" / GetParam();
+  const nlohmann::json golden = read_json(folder / "golden.json");
+  const ModelConfig model = load_model_config(folder);
+  const Checkpoint checkpoint{folder};
+  const Batch batch{0, {piece_of(golden)}};
   std::unique_ptr<Communicator> ranks = world_communicator();
 };
 
 }  // namespace
 
 TEST_P(GoldenTest, GivesTheAnswersOfTransformersInEveryCase) {
-  const nlohmann::json golden = read_json(folder() / "golden.json");
-  const ModelConfig model = load_model_config(folder());
-  if (ranks->size() > model.decoder.num_heads) GTEST_SKIP() << "more ranks than heads";
-  const Checkpoint checkpoint(folder());
-  const DecoderWeights weights = load_decoder_weights(checkpoint, model, *ranks, at::kFloat);
-  const Batch batch{0, {piece_of(golden)}};
+  const DecoderWeights weights = weights_kept_as(at::kFloat);
   const std::size_t num_targets = golden["target_ids"].size();
 
   double worst = 0;
@@ -126,12 +131,7 @@ TEST_P(GoldenTest, GivesTheAnswersOfTransformersInEveryCase) {
 }
 
 TEST_P(GoldenTest, GivesNearlyTheSameDeltasByDifferencesInBfloat16) {
-  const nlohmann::json golden = read_json(folder() / "golden.json");
-  const ModelConfig model = load_model_config(folder());
-  if (ranks->size() > model.decoder.num_heads) GTEST_SKIP() << "more ranks than heads";
-  const Checkpoint checkpoint(folder());
-  const DecoderWeights weights = load_decoder_weights(checkpoint, model, *ranks, at::kFloat);
-  const Batch batch{0, {piece_of(golden)}};
+  const DecoderWeights weights = weights_kept_as(at::kFloat);
 
   RelativeError error;
   for (const auto& expected : golden["cases"]) {
@@ -145,18 +145,36 @@ TEST_P(GoldenTest, GivesNearlyTheSameDeltasByDifferencesInBfloat16) {
 }
 
 TEST_P(GoldenTest, LosesNothingByKeepingWeightsAsTheyAreStored) {
-  const ModelConfig model = load_model_config(folder());
-  if (ranks->size() > model.decoder.num_heads) GTEST_SKIP() << "more ranks than heads";
-  const Checkpoint checkpoint(folder());
   const at::ScalarType stored = stored_dtype(checkpoint, model);
   if (stored == at::kFloat) GTEST_SKIP() << "stored as float32";
-  const Batch batch{0, {piece_of(read_json(folder() / "golden.json"))}};
   const auto result_with = [&](at::ScalarType dtype) {
-    const DecoderWeights weights = load_decoder_weights(checkpoint, model, *ranks, dtype);
+    const DecoderWeights weights = weights_kept_as(dtype);
     EXPECT_EQ(weights.embedding.weight.scalar_type(), dtype);
     return SweepEngine(model.decoder, weights, {}).run(batch);
   };
   EXPECT_EQ(result_with(stored), result_with(at::kFloat));
+}
+
+// Stored values of more bits are rounded once, when they are read, and no product rounds again.
+TEST_P(GoldenTest, MultipliesInFloat32WhateverWeightsAreKeptAs) {
+  if (model.decoder.embedding_scale != 1) {
+    GTEST_SKIP() << "its embedding's scale is rounded to the dtype of the weights";
+  }
+  const DecoderWeights kept = weights_kept_as(at::kBFloat16);
+  DecoderWeights widened = kept;
+  for (at::Tensor* const matrix :
+       {&widened.embedding.weight,
+        &widened.head.weight,
+        &widened.positions,
+        &widened.project_in,
+        &widened.project_out}) {
+    if (matrix->defined()) *matrix = matrix->to(at::kFloat);
+  }
+  for (LayerWeights& layer : widened.layers)
+    layer = with_dtype(layer, at::kFloat);
+  EXPECT_EQ(
+      SweepEngine(model.decoder, kept, {}).run(batch),
+      SweepEngine(model.decoder, widened, {}).run(batch));
 }
 
 namespace {

@@ -63,10 +63,6 @@ at::Tensor ValueRows::mlp(const LayerWeights& layer, at::Tensor x) {
   return dense.down(activated);
 }
 
-at::Tensor ValueRows::project_out(const at::Tensor& weight, const at::Tensor& x) {
-  return product(x, weight).to(at::kFloat);
-}
-
 at::Tensor ValueRows::log_probs(
     const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) {
   record(Stage::Head, {.in = x});
@@ -124,10 +120,6 @@ at::Tensor DifferenceRows::mlp(const LayerWeights& layer, at::Tensor x) {
        .out = dense.down.weight.scalar_type()});
   inner.reset();
   return dense.down.without_bias(activated);
-}
-
-at::Tensor DifferenceRows::project_out(const at::Tensor& weight, const at::Tensor& x) {
-  return product(x, weight).to(at::kFloat);
 }
 
 at::Tensor DifferenceRows::log_probs(

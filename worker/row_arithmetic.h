@@ -69,9 +69,7 @@ class RowArithmetic {
   // From here on only the target rows are given.
   virtual void keep_targets() {}
 
-  // Behind the last layer.
-  virtual at::Tensor project_out(const at::Tensor& weight, const at::Tensor& x) = 0;
-  // [rows] float64
+  // Behind the last layer: [rows] float64.
   virtual at::Tensor log_probs(
       const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) = 0;
 };
@@ -89,7 +87,6 @@ class ValueRows final : public RowArithmetic {
   at::Tensor projections(const ColumnParallelLinear& linear, const at::Tensor& x) override;
   at::Tensor attention_out(const RowParallelLinear& linear, const at::Tensor& values) override;
   at::Tensor mlp(const LayerWeights& layer, at::Tensor x) override;
-  at::Tensor project_out(const at::Tensor& weight, const at::Tensor& x) override;
   at::Tensor log_probs(
       const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) override;
 
@@ -121,7 +118,6 @@ class DifferenceRows final : public RowArithmetic {
   at::Tensor projections(const ColumnParallelLinear& linear, const at::Tensor& x) override;
   at::Tensor attention_out(const RowParallelLinear& linear, const at::Tensor& values) override;
   at::Tensor mlp(const LayerWeights& layer, at::Tensor x) override;
-  at::Tensor project_out(const at::Tensor& weight, const at::Tensor& x) override;
   at::Tensor log_probs(
       const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) override;
 

@@ -16,6 +16,11 @@ namespace limn {
 
 namespace {
 
+// Those of the slice.
+at::Tensor rows_of(const at::Tensor& all, const Slice& slice) {
+  return all.narrow(0, slice.begin, slice.size());
+}
+
 // [rows, heads, head_dim] -> the same
 at::Tensor normed_heads(const std::optional<HeadNorm>& norm, const at::Tensor& x) {
   if (!norm) return x;
@@ -169,10 +174,8 @@ SweepEngine::Projections SweepEngine::project(
       qkv[2]};
   if (!rotaries_.empty()) {
     const RotaryEmbedding& rotary = rotaries_[config_.layers[pass.index].rope];
-    const at::Tensor positions =
-        pass.layout.positions.narrow(0, block.rows.begin, block.rows.size());
-    const at::Tensor fed_lengths =
-        pass.layout.fed_lengths.narrow(0, block.rows.begin, block.rows.size());
+    const at::Tensor positions = rows_of(pass.layout.positions, block.rows);
+    const at::Tensor fed_lengths = rows_of(pass.layout.fed_lengths, block.rows);
     rotary.rotate(projections.queries, positions, fed_lengths);
     rotary.rotate(projections.keys, positions, fed_lengths);
   }
@@ -189,17 +192,14 @@ at::Tensor SweepEngine::forward(
   const bool is_last = pass.index + 1 == weights_.layers.size();
   const auto needed = [&](const at::Tensor& all) {
     if (!is_last) return all;
-    const at::Tensor target_row =
-        pass.layout.target_row.narrow(0, block.target_rows.begin, block.target_rows.size());
+    const at::Tensor target_row = rows_of(pass.layout.target_row, block.target_rows);
     return all.index_select(0, target_row - block.rows.begin);
   };
   const auto attention = [&](at::Tensor input) {
     Projections qkv;
     if (pass.index == 0 && !block.is_base) {
       // Layer 0 sees the same inputs under every perturbation.
-      const at::Tensor base_row =
-          pass.layout.base_row.narrow(0, block.rows.begin, block.rows.size());
-      qkv = pass.base_projections.rows(base_row);
+      qkv = pass.base_projections.rows(rows_of(pass.layout.base_row, block.rows));
     } else {
       qkv = project(layer, pass, block, rows, input);
     }
@@ -267,9 +267,8 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
   std::vector<at::Tensor> x(layout.blocks.size());
   for (std::size_t i = 1; i < layout.blocks.size(); ++i) {
     const Slice& rows = layout.blocks[i].rows;
-    x[i] = is_difference
-               ? at::zeros({rows.size(), config_.hidden}, base_x.options())
-               : base_x.index_select(0, layout.base_row.narrow(0, rows.begin, rows.size()));
+    x[i] = is_difference ? at::zeros({rows.size(), config_.hidden}, base_x.options())
+                         : base_x.index_select(0, rows_of(layout.base_row, rows));
   }
 
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
@@ -287,8 +286,8 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
       if (is_difference) {
         DifferenceRows rows(
             trace,
-            layout.base_row.narrow(0, block.rows.begin, block.rows.size()),
-            layout.base_target_row.narrow(0, block.target_rows.begin, block.target_rows.size()));
+            rows_of(layout.base_row, block.rows),
+            rows_of(layout.base_target_row, block.target_rows));
         x[i] = forward(layer, pass, block, rows, std::move(x[i]));
       } else {
         ValueRows rows;
@@ -297,24 +296,26 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
     }
   }
 
-  const std::int64_t num_base_targets = layout.blocks[0].target_rows.size();
+  const Slice base_targets = layout.blocks[0].target_rows;
   const auto log_probs = [&](RowArithmetic& rows, at::Tensor of_rows, const at::Tensor& ids) {
     of_rows = rows.norm(Stage::FinalNorm, weights_.final_norm, of_rows, at::kFloat);
-    if (weights_.project_out.defined()) of_rows = rows.project_out(weights_.project_out, of_rows);
+    if (weights_.project_out.defined()) {
+      of_rows = product(of_rows, weights_.project_out.to(at::kFloat));
+    }
     return rows.log_probs(weights_.head, of_rows, ids);
   };
   BaseTrace trace;
   ValueRows base_rows(is_difference ? &trace : nullptr);
   at::Tensor base =
-      log_probs(base_rows, std::move(base_x), layout.target_ids.narrow(0, 0, num_base_targets));
+      log_probs(base_rows, std::move(base_x), rows_of(layout.target_ids, base_targets));
   if (layout.blocks.size() == 1) return base;
 
-  const std::int64_t num_targets = layout.num_target_rows - num_base_targets;
-  const at::Tensor ids = layout.target_ids.narrow(0, num_base_targets, num_targets);
+  const Slice targets{base_targets.end, layout.num_target_rows};
+  const at::Tensor ids = rows_of(layout.target_ids, targets);
   x.erase(x.begin());
   at::Tensor perturbed_x = at::cat(x);  // [perturbed target rows, hidden]
   x.clear();
-  const at::Tensor base_row = layout.base_target_row.narrow(0, num_base_targets, num_targets);
+  const at::Tensor base_row = rows_of(layout.base_target_row, targets);
   if (!is_difference) return at::cat({base, log_probs(base_rows, std::move(perturbed_x), ids)});
   DifferenceRows rows(trace, base_row, base_row);
   return at::cat({base, log_probs(rows, std::move(perturbed_x), ids)});

@@ -52,7 +52,6 @@ class SweepEngine {
     std::size_t index = 0;
     const SweepLayout& layout;
     SuppressedAttention attention;
-    BaseTrace trace;               // for rows that are differences
     Projections base_projections;  // in layer 0, where they are those of all rows
   };
 
