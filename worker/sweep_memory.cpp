@@ -124,11 +124,12 @@ std::int64_t layer_for_blocks(const Sweep& s, const MlpWidths& mlp) {
 }
 
 // What rows that are differences will need of the bases' attention: into the norm and out of it,
-// the projections, what goes into attention_out, and both sides of the norm behind it.
+// the projections, what goes into attention_out and this rank's addend of what comes out, and both
+// sides of the norm behind it.
 std::int64_t trace_of_attention(const Sweep& s) {
   if (!s.is_difference) return 0;
   const std::int64_t branch = s.options.norms_branches ? 2 * s.hidden : 0;
-  return kFloat * s.shape.base_rows * (2 * s.hidden + s.qkv + s.query + branch);
+  return kFloat * s.shape.base_rows * (3 * s.hidden + s.qkv + s.query + branch);
 }
 
 // And of the MLP: both sides of the norm, behind the first product and behind the activation, or
