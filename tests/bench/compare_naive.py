@@ -40,24 +40,22 @@ import json
 import math
 import os
 import pathlib
-import platform
-import re
 import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Callable
 
 import numpy as np
 import torch
 import transformers
-from compare_transformers import Explained, make_record, read_explained, read_questions, write_records
+from float64_mode import Float64Mode
+from limn_run import facts_of_this_run, logged_compute_seconds, read_explained, run_limn
+from prompts import make_record, read_paragraphs, read_questions, spread, write_records
+from rank_correlation import spearman
 from tokenizers import Tokenizer
-from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 
 FLOAT32_TOLERANCE = 2e-5  # in nats
@@ -83,11 +81,6 @@ class Contender:
     note: str = ""
 
 
-def spread(values, count):
-    """`count` of the values, evenly."""
-    return [values[i * len(values) // count] for i in range(count)]
-
-
 def spread_with(values, total, size):
     """The fewest of the values, evenly spread, whose sizes make the total; all if they do not."""
     candidates = (spread(values, count) for count in range(1, len(values)))
@@ -99,8 +92,7 @@ def spread_with(values, total, size):
 
 def token_record(arguments, tokenizer):
     """A prompt of exactly --tokens tokens whose text has just these token ids: Captum wants text."""
-    articles = json.loads(arguments.squad_file.read_text(encoding="utf-8"))["data"]
-    paragraphs = [paragraph["context"] for article in articles for paragraph in article["paragraphs"]]
+    paragraphs = [paragraph["context"] for paragraph in read_paragraphs(arguments.squad_file)]
     num_tokens, num_all = arguments.tokens, arguments.tokens + arguments.targets
     for begin in range(len(paragraphs)):
         # More than enough: English text has four to five characters a token.
@@ -122,45 +114,15 @@ def make_records(arguments):
 # ---- limn ----
 
 
-def write_job(arguments, compute, dataset, output):
-    job = output.with_suffix(".toml")
-    job.write_text(f"""
-[model]
-path = {json.dumps(str(arguments.model))}
-compute = "{compute}"
-[data]
-path = "{dataset}"
-[explain]
-suppression = "{arguments.suppression}"
-factor = {arguments.factor}
-units = "{'sentence' if arguments.squad else 'given'}"
-[output]
-path = "{output}"
-""")
-    return job
-
-
-def logged_compute_seconds(log):
-    """From the line that follows loading to the one that names the finished file."""
-    begin, end = (re.search(rf"^\[([^\]]+)\] (?:\[rank \d+\] )?\[info\] {said}", log, re.MULTILINE)
-                  for said in (r".*, finished before: 0$", r"done: "))
-    if not begin or not end:
-        raise SystemExit(f"limn's log must say when it began and when it was done:\n{log}")
-    return (datetime.fromisoformat(end[1]) - datetime.fromisoformat(begin[1])).total_seconds()
-
-
-def run_limn(arguments, compute, dataset, output):
-    threads = max(1, arguments.threads // arguments.ranks)
-    # Unbound: mpirun would bind a rank with all its threads to one core.
-    command = ["mpirun", "--bind-to", "none", "-n", str(arguments.ranks), *shlex.split(arguments.limn), "run",
-               write_job(arguments, compute, dataset, output), *shlex.split(arguments.limn_flags)]
+def timed_limn(arguments, compute, dataset, output):
     start = time.monotonic()
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, stderr=subprocess.PIPE,
-                          text=True)
-    whole_s = time.monotonic() - start
-    if done.returncode != 0:
-        raise SystemExit(f"limn must explain every sample, but it exits with {done.returncode}:\n{done.stderr}")
-    return Timing(logged_compute_seconds((output / "limn.log").read_text(encoding="utf-8")), whole_s)
+    run_limn(arguments.limn,
+             {"model": {"path": str(arguments.model), "compute": compute}, "data": {"path": str(dataset)},
+              "explain": {"suppression": arguments.suppression, "factor": arguments.factor,
+                          "units": "sentence" if arguments.squad else "given"}},
+             output, ranks=arguments.ranks, threads=max(1, arguments.threads // arguments.ranks),
+             flags=shlex.split(arguments.limn_flags))
+    return Timing(logged_compute_seconds(output), time.monotonic() - start)
 
 
 # ---- Suppression inside transformers ----
@@ -225,19 +187,6 @@ AttentionInterface.register("suppressed_sdpa", attend_by_sdpa)
 
 def load_model(folder, dtype=torch.float32):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="suppressed_matmul").eval()
-
-
-class Float64Throughout(TorchFunctionMode):
-    """Turns the float32 that model code asks for (norms, rotary tables) into float64."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is torch.Tensor.float:
-            return args[0].double()
-
-        def widened(value):
-            return torch.float64 if value is torch.float32 else value
-
-        return function(*map(widened, args), **{name: widened(value) for name, value in (kwargs or {}).items()})
 
 
 # ---- Naive AtMan ----
@@ -505,24 +454,19 @@ def limn_deltas(samples, perturbations):
     return {p: samples[p.sample].delta[p.unit].astype(np.float64) for p in perturbations}
 
 
-def ranks(values):
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (counts.cumsum() - (counts - 1) / 2)[place]
-
-
 def accuracy(deltas, truth):
     ours, theirs = (np.concatenate([of[p] for p in truth]) for of in (deltas, truth))
     off = np.abs(ours - theirs)
     return {"values": off.size, "largest_delta": float(f"{np.abs(theirs).max():.4g}"),
             "largest": float(f"{off.max():.3g}"), "rms": float(f"{np.sqrt(np.mean(off ** 2)):.3g}"),
             "rms_share": float(f"{np.sqrt(np.mean(off ** 2) / np.mean(theirs ** 2)):.3g}"),
-            "spearman": round(float(np.corrcoef(ranks(ours), ranks(theirs))[0, 1]), 6)}
+            "spearman": round(spearman(ours, theirs), 6)}
 
 
 def float64_values(arguments, naive, way):
     model = load_model(arguments.model, torch.float64)
     exact = Naive(model, naive.samples, naive.suppression, naive.factor)
-    with Float64Throughout():
+    with Float64Mode():
         return exact.run(way, exact.batches(way, checked_perturbations(naive, arguments.naive_units)))
 
 
@@ -623,8 +567,7 @@ def parse_arguments():
 
 def workload_facts(arguments, naive):
     samples = naive.samples
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return {"commit": commit, "device": platform.processor() or platform.machine(), "torch": torch.__version__,
+    return {**facts_of_this_run(), "torch": torch.__version__,
             "transformers": transformers.__version__,
             "model": arguments.model.name, "threads": arguments.threads, "ranks": arguments.ranks,
             "suppression": arguments.suppression, "factor": arguments.factor, "samples": len(samples),
@@ -643,12 +586,12 @@ def main():
         outputs = (pathlib.Path(folder, f"run-{i}") for i in range(sys.maxsize))
 
         def limn_contender(compute):
-            return Contender(f"limn {compute}", lambda: run_limn(arguments, compute, dataset, next(outputs)),
+            return Contender(f"limn {compute}", lambda: timed_limn(arguments, compute, dataset, next(outputs)),
                              arguments.limn_flags)
 
         def explain(compute):
             output = next(outputs)
-            run_limn(arguments, compute, dataset, output)  # warm-up, too
+            timed_limn(arguments, compute, dataset, output)  # warm-up, too
             return read_explained(output)
 
         explained = {compute: explain(compute) for compute in arguments.compute}

@@ -19,100 +19,17 @@ memory on the way. Needs torch, transformers, h5py and mpirun.
 import argparse
 import json
 import math
-import os
 import pathlib
-import platform
-import shlex
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 
-import h5py
 import numpy as np
 import torch
+from limn_run import facts_of_this_run, read_explained, run_limn
+from prompts import make_record, read_questions, write_records
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
-
-
-@dataclass
-class Explained:
-    """One sample of a relevance file."""
-
-    ids: np.ndarray  # [tokens], prompt and target
-    target_positions: np.ndarray  # [targets]
-    log_prob: np.ndarray  # [targets]
-    units: list[np.ndarray]  # the positions of each unit
-    delta: np.ndarray  # [units, targets]
-
-
-# ---- The prompts ----
-
-
-def read_questions(path, num_prompts):
-    articles = json.loads(path.read_text(encoding="utf-8"))["data"]
-    questions = [(paragraph["context"], question["question"], question["answers"][0]["text"])
-                 for article in articles for paragraph in article["paragraphs"]
-                 for question in paragraph["qas"]]
-    return [questions[i * len(questions) // num_prompts] for i in range(num_prompts)]
-
-
-def make_record(context, question, answer):
-    prompt = f"Context: {context}\nQuestion: {question}\nAnswer:"
-    # One short unit at the end, for the run that is after base values alone: it costs next to nothing.
-    return {"prompt": prompt, "target": " " + answer, "units": [[len(prompt) - len("Answer:"), len(prompt)]]}
-
-
-def write_records(path, records):
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-
-
-# ---- limn ----
-
-
-def run_limn(arguments, dataset, output, units):
-    """Explains the dataset; returns the seconds it took."""
-    job = output.with_suffix(".toml")
-    job.write_text(f"""
-[model]
-path = {json.dumps(str(arguments.model))}
-dtype = "{arguments.dtype}"
-compute = "float32"
-[data]
-path = "{dataset}"
-[explain]
-units = "{units}"
-[parallel]
-tensor_parallel = {arguments.ranks}
-[output]
-path = "{output}"
-""")
-    command = ["mpirun", "-n", str(arguments.ranks), *shlex.split(arguments.limn), "run", job]
-    start = time.monotonic()
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    return time.monotonic() - start
-
-
-def read_explained(output):
-    with h5py.File(output / "relevance.h5") as file:
-        if file["samples/status"][:].any():
-            raise SystemExit(f"{output}: every sample must be explained: {file['samples/message'][:]}")
-        return [read_sample(file, i) for i in range(len(file["samples/status"]))]
-
-
-def read_sample(file, i):
-    def rows(group):
-        return slice(*file[group]["offset"][i:i + 2])
-
-    units = rows("units")
-    bounds = file["units/token_offset"][units.start:units.stop + 1]
-    return Explained(
-        ids=file["tokens/id"][rows("tokens")],
-        target_positions=file["targets/position"][rows("targets")],
-        log_prob=file["targets/log_prob"][rows("targets")],
-        units=[file["units/token"][begin:end] for begin, end in zip(bounds, bounds[1:])],
-        delta=file["relevance/delta"][rows("relevance")].reshape(units.stop - units.start, -1))
 
 
 # ---- transformers ----
@@ -199,8 +116,12 @@ def main():
         def explain(name, some, units):
             dataset, output = pathlib.Path(folder, f"{name}.jsonl"), pathlib.Path(folder, name)
             write_records(dataset, some)
-            seconds = run_limn(arguments, dataset, output, units)
-            return seconds, read_explained(output)
+            start = time.monotonic()
+            run_limn(arguments.limn,
+                     {"model": {"path": str(arguments.model), "dtype": arguments.dtype, "compute": "float32"},
+                      "data": {"path": str(dataset)}, "explain": {"units": units},
+                      "parallel": {"tensor_parallel": arguments.ranks}}, output, ranks=arguments.ranks)
+            return time.monotonic() - start, read_explained(output)
 
         limn_s, base_samples = explain("base", records, "given")
         delta_samples = explain("deltas", records[:arguments.deltas], "sentence")[1] if arguments.deltas else []
@@ -211,8 +132,7 @@ def main():
     base = compare_base(model, base_samples)
     transformers_s = time.monotonic() - start
 
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    result = {"commit": commit, "device": platform.processor() or platform.machine(), "model": arguments.model.name,
+    result = {**facts_of_this_run(), "model": arguments.model.name,
               "dtype": arguments.dtype, "ranks": arguments.ranks, "prompts": len(records),
               "tokens": sum(len(sample.ids) for sample in base_samples),
               "ids_differ": num_differing_ids(tokenizer, records, base_samples), "base": base,

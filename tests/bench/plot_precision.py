@@ -19,7 +19,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from study_precision import ARITHMETICS, maps_path, read_maps, rms, spearman
+from rank_correlation import spearman
+from study_precision import ARITHMETICS, maps_path, read_maps, rms
 
 # Legible on white and on dark pages, which show through.
 INK = "#7a7a7a"

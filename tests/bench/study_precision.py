@@ -26,33 +26,38 @@ medians over the prompts where nothing else is said:
     Spearman                rank correlation of a prompt's deltas, and the worst prompt's
     top 10 kept             mean share of the ten units with the largest sums over targets that stay
                             among the ten; per target by absolute value
+    unchanged               prompts all of whose ten stay among the ten
     speed                   of limn in this call, as a multiple of the first of its arithmetics
+
+Below it, of all prompts together: the deltas by their size, with the median error of one delta and the
+share whose sign is right; and of each arithmetic the largest errors of a unit, with its first token and
+its number of tokens.
 
 Needs torch, transformers, h5py and mpirun; run it from the root of the repository.
 """
 
 import argparse
-import datetime
 import json
-import os
 import pathlib
-import platform
 import re
-import subprocess
 import tempfile
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from compare_transformers import hiding_mask
+from float64_mode import Float64Mode
+from limn_run import facts_of_this_run, logged_compute_seconds, read_explained, run_limn
+from prompts import make_record, read_paragraphs, spread
+from rank_correlation import spearman
 from tokenizers import Tokenizer
-from torch.overrides import TorchFunctionMode
 from transformers import AutoModelForCausalLM
-
-from compare_transformers import hiding_mask, make_record, read_explained
 
 TOP = 10
 TINY = 1e-12  # nats; instead of a delta of 0 as a divisor
 PASSES_AT_ONCE = 8
+SIZES = [0, 1e-4, 1e-3, 0.01, 0.1, 1, np.inf]  # of deltas, in nats
+NUM_LARGEST = 5
 ARITHMETICS = ["float32", "bfloat16", "bfloat16_delta", "transformers:bfloat16"]
 
 
@@ -75,18 +80,10 @@ class Sample:
 
 
 def read_records(path):
-    text = path.read_text(encoding="utf-8")
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [make_record(paragraph["context"], question["question"], question["answers"][0]["text"])
-            for article in json.loads(text)["data"] for paragraph in article["paragraphs"]
-            for question in paragraph["qas"][:1]]
-
-
-def spread(items, count):
-    """So many of the items, evenly; all if there are no more."""
-    count = min(count, len(items))
-    return [items[i * len(items) // count] for i in range(count)]
+            for paragraph in read_paragraphs(path) for question in paragraph["qas"][:1]]
 
 
 def sentence_tokens(text, starts):
@@ -131,19 +128,6 @@ def write_samples(path, samples):
 
 
 # ---- transformers ----
-
-
-class Float64Everywhere(TorchFunctionMode):
-    """Gives float64 to model code that asks for float32, as norms, softmax and rotary angles do."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is torch.Tensor.float:
-            return args[0].double()
-
-        def widened(value):
-            return torch.float64 if value is torch.float32 else value
-
-        return func(*map(widened, args), **{name: widened(value) for name, value in (kwargs or {}).items()})
 
 
 def load_model(folder, dtype):
@@ -202,7 +186,7 @@ def kept_maps(path, make):
 
 def read_truth(arguments, samples):
     def make():
-        with Float64Everywhere():
+        with Float64Mode():
             return explain_with_transformers(arguments.model, torch.float64, samples)
 
     return kept_maps(arguments.folder / "truth.npz", make)
@@ -211,33 +195,14 @@ def read_truth(arguments, samples):
 # ---- limn ----
 
 
-def seconds_of_sweeps(log):
-    """From when the model was read until all was computed and merged."""
-    stamps = [(datetime.datetime.strptime(line[1:24], "%Y-%m-%d %H:%M:%S.%f"), line) for line in log.splitlines()]
-    begin = next(stamp for stamp, line in stamps if "batches: " in line)
-    end = next(stamp for stamp, line in stamps if "] done: " in line)
-    return (end - begin).total_seconds()
-
-
-def run_limn(arguments, arithmetic, output):
-    """Explains the folder's samples; returns the seconds of the sweeps."""
+def run_arithmetic(arguments, arithmetic, output):
+    """Explains the folder's samples; returns the seconds of the computation."""
     compute, _, dtype = arithmetic.partition(":")
-    job = output.with_suffix(".toml")
-    job.write_text(f"""
-[model]
-path = {json.dumps(str(arguments.model))}
-compute = "{compute}"
-dtype = "{dtype or 'auto'}"
-[data]
-path = {json.dumps(str(arguments.folder / "samples.jsonl"))}
-[explain]
-units = "given"
-[output]
-path = {json.dumps(str(output))}
-""")
-    environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
-    subprocess.run(["mpirun", "-n", "1", arguments.limn, "run", job], check=True, env=environment)
-    return seconds_of_sweeps((output / "limn.log").read_text())
+    run_limn(arguments.limn,
+             {"model": {"path": str(arguments.model), "compute": compute, "dtype": dtype or "auto"},
+              "data": {"path": str(arguments.folder / "samples.jsonl")}, "explain": {"units": "given"}},
+             output, threads=arguments.threads)
+    return logged_compute_seconds(output)
 
 
 def limn_maps(output, samples):
@@ -252,24 +217,13 @@ def explain_with_limn(arguments, arithmetic, samples):
     """The maps, which are kept in the folder, too, and the seconds of the sweeps."""
     with tempfile.TemporaryDirectory() as scratch:
         output = pathlib.Path(scratch, "run")
-        seconds = run_limn(arguments, arithmetic, output)
+        seconds = run_arithmetic(arguments, arithmetic, output)
         maps = limn_maps(output, samples)
     write_maps(maps_path(arguments.folder, arithmetic), maps)
     return maps, seconds
 
 
 # ---- The comparison ----
-
-
-def ranks(values):
-    """The rank of every value; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
-
-
-def spearman(a, b):
-    return float(np.corrcoef(ranks(a.ravel()), ranks(b.ravel()))[0, 1])
 
 
 def share_kept(a, b):
@@ -301,9 +255,7 @@ def compared(sample, truth, delta):
 
 
 def write_results(arguments, arithmetic, samples, results, seconds):
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    facts = {"commit": commit, "device": platform.processor() or platform.machine(),
-             "model": arguments.folder.name, "arithmetic": arithmetic, "threads": arguments.threads,
+    facts = {**facts_of_this_run(), "model": arguments.folder.name, "arithmetic": arithmetic, "threads": arguments.threads,
              "seconds": seconds}
     with open(arguments.folder / "results.jsonl", "a", encoding="utf-8") as file:
         for sample, result in zip(samples, results, strict=True):
@@ -313,7 +265,7 @@ def write_results(arguments, arithmetic, samples, results, seconds):
 
 
 COLUMNS = "| arithmetic | rms error / rms delta | worst | without first token | error / delta | largest error " \
-          "| Spearman | worst | top 10 kept | per target | speed |"
+          "| Spearman | worst | top 10 kept | per target | unchanged | speed |"
 
 
 def table_row(arithmetic, results, speed):
@@ -325,7 +277,41 @@ def table_row(arithmetic, results, speed):
             f"| {np.median(column('relative_rms_error_without_first_token')):.2g} "
             f"| {np.median(column('median_error_of_a_delta')):.2g} "
             f"| {column('largest_error').max():.2g} | {np.median(rank):.6f} | {rank.min():.6f} "
-            f"| {column('top_10_kept').mean():.3f} | {column('top_10_kept_per_target').mean():.3f} | {speed} |")
+            f"| {column('top_10_kept').mean():.3f} | {column('top_10_kept_per_target').mean():.3f} "
+            f"| {np.sum(column('top_10_kept') == 1)} of {len(results)} | {speed} |")
+
+
+def all_values(maps):
+    return np.concatenate([delta.ravel() for delta in maps])
+
+
+def print_by_size(truth, maps):
+    """`maps` {arithmetic: maps}"""
+    exact = all_values(truth)
+    columns = "".join(f"| {arithmetic}: error / delta | right sign " for arithmetic in maps)
+    print(f"\n| deltas | number {columns}|" + "\n|" + "---|" * (2 + 2 * len(maps)))
+    for low, high in zip(SIZES, SIZES[1:]):
+        chosen = (np.abs(exact) >= low) & (np.abs(exact) < high)
+        if not chosen.any():
+            continue
+        values = exact[chosen]
+        cells = []
+        for some in maps.values():
+            got = all_values(some)[chosen]
+            cells.append(f"{np.median(np.abs(got - values) / np.maximum(np.abs(values), TINY)):.2g} "
+                         f"| {np.mean(np.sign(got) == np.sign(values)):.2f}")
+        print(f"| {low:g} to {high:g} | {chosen.sum()} | {' | '.join(cells)} |")
+
+
+def print_largest_errors(samples, truth, maps):
+    for arithmetic, some in maps.items():
+        errors = [(float(np.abs(got[u] - exact[u]).max()), sample, unit)
+                  for sample, exact, got in zip(samples, truth, some, strict=True)
+                  for u, unit in enumerate(sample.units)]
+        largest = sorted(errors, key=lambda each: -each[0])[:NUM_LARGEST]
+        print(f"\nlargest errors of {arithmetic}: " + "; ".join(
+            f"{error:.2g} (prompt {sample.id}, from token {unit[0]}, {len(unit)} tokens)"
+            for error, sample, unit in largest))
 
 
 def main():
@@ -347,7 +333,7 @@ def main():
     write_samples(arguments.folder / "samples.jsonl", samples)
     truth = read_truth(arguments, samples)
 
-    rows, baseline_s = [], None
+    rows, explained, baseline_s = [], {}, None
     for arithmetic in arguments.arithmetics:
         program, _, dtype = arithmetic.partition(":")
         if program == "transformers":
@@ -361,11 +347,14 @@ def main():
         results = [compared(*each) for each in zip(samples, truth, maps, strict=True)]
         write_results(arguments, arithmetic, samples, results, seconds)
         rows.append(table_row(arithmetic, results, speed))
+        explained[arithmetic] = maps
 
     print(f"{len(samples)} prompts of {min(len(s.ids) for s in samples)} to {max(len(s.ids) for s in samples)} tokens, "
           f"{sum(len(s.units) for s in samples)} units, {sum(delta.size for delta in truth)} deltas, "
-          f"root mean square {rms(np.concatenate([delta.ravel() for delta in truth])):.3g}\n\n{COLUMNS}")
+          f"root mean square {rms(all_values(truth)):.3g}\n\n{COLUMNS}")
     print("|---" * len(COLUMNS.split(" | ")) + "|", *rows, sep="\n")
+    print_by_size(truth, explained)
+    print_largest_errors(samples, truth, explained)
 
 
 if __name__ == "__main__":
