@@ -8,9 +8,7 @@
 #include "launch/version.h"
 #include "storage/fingerprint.h"
 #include "worker/decoder_cost.h"
-#include "worker/decoder_weights.h"
 #include "worker/model_fingerprint.h"
-#include "worker/sweep_compute.h"
 
 namespace limn {
 
@@ -24,7 +22,7 @@ constexpr const char* kNumericsVersion = "2";
 // the ids of finished batches mean nothing under another rule.
 constexpr const char* kPlanVersion = "2";
 
-RunManifest manifest_of(const Job& job, const ModelConfig& config, const Checkpoint& checkpoint) {
+RunManifest manifest_of(const Job& job, const Checkpoint& checkpoint, SweepCompute arithmetic) {
   RunManifest manifest;
   const std::string model = model_fingerprint(checkpoint);
   manifest.fingerprint = value_fingerprint(job);
@@ -37,8 +35,7 @@ RunManifest manifest_of(const Job& job, const ModelConfig& config, const Checkpo
       .model = model,
       .software_version = std::string(software_version()),
       .tensor_parallel = job.parallel.tensor_parallel,
-      .dtype = std::string(
-          name_of(choose_sweep_compute(job.model.compute, stored_dtype(checkpoint, config))))};
+      .dtype = std::string(name_of(arithmetic))};
   return manifest;
 }
 
@@ -51,13 +48,16 @@ std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& fol
 }  // namespace
 
 Coordination prepare_coordination(
-    const Job& job, const ModelConfig& model, const Checkpoint& checkpoint) {
+    const Job& job,
+    const ModelConfig& model,
+    const Checkpoint& checkpoint,
+    SweepCompute arithmetic) {
   auto tokenizer = load_tokenizer(job.model.path);
   const ModelLimits limits{
       .vocab_size = model.decoder.vocab_size, .max_positions = model.decoder.max_positions};
   const SamplePreparer preparer(tokenizer.get(), job.explain, limits);
   RunDirectory run_directory =
-      RunDirectory::open(job.output.path, manifest_of(job, model, checkpoint));
+      RunDirectory::open(job.output.path, manifest_of(job, checkpoint, arithmetic));
   auto finished_batches = run_directory.finished_batches();
   const SweepCost cost = sweep_cost(model.decoder);
   const DatasetSurvey survey = survey_dataset(job, preparer, cost, finished_batches);

@@ -13,6 +13,7 @@
 #include "storage/checkpoint.h"
 #include "storage/run_directory.h"
 #include "worker/model_family.h"
+#include "worker/sweep_compute.h"
 
 namespace limn {
 
@@ -28,6 +29,9 @@ struct Coordination {
 // Opens the run's directory, continuing an earlier start, and reads the dataset from end to end.
 // Throws what Tokenizer::load, RunDirectory::open and survey_dataset throw.
 Coordination prepare_coordination(
-    const Job& job, const ModelConfig& model, const Checkpoint& checkpoint);
+    const Job& job,
+    const ModelConfig& model,
+    const Checkpoint& checkpoint,
+    SweepCompute arithmetic);
 
 }  // namespace limn

@@ -69,9 +69,11 @@ class Run {
     });
     const ModelConfig model = agree(world_, [&] { return load_model_config(job_.model.path); });
     const Checkpoint checkpoint = agree(world_, [&] { return Checkpoint(job_.model.path); });
+    const SweepCompute arithmetic =
+        choose_sweep_compute(job_.model.compute, stored_dtype(checkpoint, model));
     agree(world_, [&] {
       if (!coordinates()) return;
-      coordination_ = prepare_coordination(job_, model, checkpoint);
+      coordination_ = prepare_coordination(job_, model, checkpoint, arithmetic);
       log_into_run_directory(command.log);
     });
     if (everyone_knows(coordinates() && coordination_->run_directory.is_complete())) {
@@ -85,13 +87,9 @@ class Run {
           mesh.tensor_ranks(),
           weight_dtype(job_.model.dtype, checkpoint, model));
     });
-    if (coordinates()) log_start(mesh, model);
+    if (coordinates()) log_start(mesh, model, arithmetic);
 
-    SweepEngine engine(
-        model.decoder,
-        weights,
-        job_.explain.suppression,
-        choose_sweep_compute(job_.model.compute, stored_dtype(checkpoint, model)));
+    SweepEngine engine(model.decoder, weights, job_.explain.suppression, arithmetic);
     const RunOutcome outcome = compute(mesh, engine);
     if (!everyone_knows(coordinates() && outcome == RunOutcome::Done)) {
       return coordinates() ? stopped_exit_code(num_sealed_batches_, coordination_->run_directory)
@@ -142,13 +140,14 @@ class Run {
     return coordinator ? coordinator->outcome() : RunOutcome::Done;
   }
 
-  void log_start(const ProcessMesh& mesh, const ModelConfig& model) const {
+  void log_start(const ProcessMesh& mesh, const ModelConfig& model, SweepCompute arithmetic) const {
     const DatasetSurvey& survey = coordination_->survey;
     spdlog::info(
-        "{}: {} with {} layers; groups x tensor ranks: {} x {}, threads a rank: {}",
+        "{}: {} with {} layers, in {}; groups x tensor ranks: {} x {}, threads a rank: {}",
         job_.model.path.string(),
         model.model_type,
         model.decoder.num_layers(),
+        name_of(arithmetic),
         mesh.num_groups(),
         mesh.tensor_parallel(),
         at::get_num_threads());
