@@ -74,8 +74,24 @@ if(EXISTS ${torch_folder}/lib/libgomp.so.1)
 else()
   target_link_options(limn_torch INTERFACE -fopenmp)
 endif()
-if(EXISTS ${torch_folder}/lib/libtorch_cuda.so)
-  # Nothing of limn refers to a symbol of these; loading them is what registers the GPU's kernels.
-  set(LIMN_TORCH_CUDA_LIBRARIES
-    ${torch_folder}/lib/libtorch_cuda.so ${torch_folder}/lib/libc10_cuda.so ${torch_folder}/lib/libtorch.so)
-endif()
+# CUDA's libraries come with the wheel, too, in Python packages beside it: limn uses the runtime, NCCL, and
+# NVRTC, which compiles its kernels for the GPU that it finds. None of them needs a GPU to be linked or loaded.
+# libtorch_cuda.so, which is large, is loaded where there is one (worker/gpu).
+set(LIMN_NVIDIA ${torch_folder}/../nvidia)
+set(limn_cuda_libraries
+  ${torch_folder}/lib/libc10_cuda.so
+  ${LIMN_NVIDIA}/cu13/lib/libcudart.so.13
+  ${LIMN_NVIDIA}/cu13/lib/libnvrtc.so.13
+  ${LIMN_NVIDIA}/nccl/lib/libnccl.so.2)
+foreach(library IN LISTS limn_cuda_libraries)
+  if(NOT EXISTS ${library})
+    message(FATAL_ERROR
+      "PyTorch ${LIMN_TORCH_RELEASE} at ${torch_folder} is not the build with CUDA that PyPI has, or came "
+      "without its CUDA packages; run launch/setup.sh. Missing: ${library}")
+  endif()
+endforeach()
+target_compile_options(limn_torch INTERFACE
+  "SHELL:-idirafter ${LIMN_NVIDIA}/cu13/include" "SHELL:-idirafter ${LIMN_NVIDIA}/nccl/include")
+target_link_options(limn_torch INTERFACE
+  LINKER:-rpath,${LIMN_NVIDIA}/cu13/lib LINKER:-rpath,${LIMN_NVIDIA}/nccl/lib)
+target_link_libraries(limn_torch INTERFACE ${limn_cuda_libraries})
