@@ -38,8 +38,20 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight) {
   return at::linear(in, weight);
 }
 
+at::Tensor wide_product(const at::Tensor& x, const at::Tensor& weight) {
+  const at::Tensor first = x.to(at::kBFloat16);
+  at::Tensor rest = x - first;
+  const at::Tensor second = rest.to(at::kBFloat16);
+  rest.sub_(second);
+  // The small ones first.
+  at::Tensor y = at::mm(rest.to(at::kBFloat16), weight.t(), at::kFloat);
+  y.add_(at::mm(second, weight.t(), at::kFloat));
+  y.add_(at::mm(first, weight.t(), at::kFloat));
+  return y;
+}
+
 at::Tensor ColumnParallelLinear::operator()(const at::Tensor& x) const {
-  at::Tensor y = product(x, weight);  // [rows, out/t]
+  at::Tensor y = is_wide ? wide_product(x, weight) : product(x, weight);  // [rows, out/t]
   if (bias.defined()) y.add_(bias);
   return y;
 }
@@ -56,7 +68,7 @@ at::Tensor RowParallelLinear::without_bias(const at::Tensor& x_shard) const {
 }
 
 at::Tensor RowParallelLinear::addend(const at::Tensor& x_shard) const {
-  return product(x_shard, weight).to(at::kFloat);
+  return is_wide ? wide_product(x_shard, weight) : product(x_shard, weight).to(at::kFloat);
 }
 
 at::Tensor RowParallelLinear::sum(at::Tensor addend) const {

@@ -12,13 +12,23 @@ namespace limn {
 // float32. [rows, in] -> [rows, out]
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight);
 
+// x W^T as product() has it of a float32 weight, of one that is kept in bfloat16 on a GPU: x is
+// split into three bfloat16, which hold all of it, and each is multiplied with float32 sums and
+// outcome. Thrice the products of bfloat16, where a GPU's float32 takes ten times and more as long.
+// [rows, in] float32 -> [rows, out] float32
+at::Tensor wide_product(const at::Tensor& x, const at::Tensor& weight);
+
 // y_shard = x W_shard^T + b_shard: every rank computes its own outputs from all inputs. No
 // communication.
 struct ColumnParallelLinear {
-  at::Tensor weight;  // [out/t, in]
-  at::Tensor bias;    // [out/t], float32; undefined: none
+  at::Tensor weight;     // [out/t, in]
+  at::Tensor bias;       // [out/t], float32; undefined: none
+  bool is_wide = false;  // by wide_product: counts as float32
 
-  // [rows, in] -> [rows, out/t] in the dtype of the weight
+  // In which x goes into the product without being converted.
+  at::ScalarType input_dtype() const { return is_wide ? at::kFloat : weight.scalar_type(); }
+
+  // [rows, in] -> [rows, out/t] in the dtype of the weight; wide: float32
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
@@ -28,6 +38,10 @@ struct RowParallelLinear {
   at::Tensor weight;  // [out, in/t]
   at::Tensor bias;    // [out], float32, whole on every rank; undefined: none
   Communicator* tensor_ranks = nullptr;
+  bool is_wide = false;  // by wide_product: counts as float32
+
+  // In which x_shard goes into the product without being converted.
+  at::ScalarType input_dtype() const { return is_wide ? at::kFloat : weight.scalar_type(); }
 
   // [rows, in/t] -> [rows, out] in float32, bitwise the same on every rank. Collective. Waits.
   at::Tensor operator()(const at::Tensor& x_shard) const;

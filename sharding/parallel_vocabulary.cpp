@@ -27,6 +27,7 @@ LocalIds local_ids(const at::Tensor& ids, const Slice& vocabulary) {
 // what it adds to a tensor of another dtype.
 template <typename Add>
 void add_by_rows(const at::Tensor& x, const at::Tensor& to, const Add& add) {
+  if (x.is_cuda()) return add(x, to);  // there it converts on the way
   for (std::int64_t row = 0; row < x.size(0); row += kLogitCopyRows) {
     const std::int64_t count = std::min(kLogitCopyRows, x.size(0) - row);
     add(x.narrow(0, row, count), to.narrow(0, row, count));
@@ -40,18 +41,20 @@ struct RunningSoftmax {
   at::Tensor sum;           // [rows] float64, of exp(logit - largest)
   at::Tensor target_logit;  // [rows] float64, 0 until its block has come
 
-  explicit RunningSoftmax(std::int64_t rows)
-      : largest(at::full({rows}, -std::numeric_limits<float>::infinity())),
-        sum(at::zeros({rows}, at::kDouble)),
-        target_logit(at::zeros({rows}, at::kDouble)) {}
+  static RunningSoftmax of(std::int64_t rows, at::Device device) {
+    const at::TensorOptions options(device);
+    return {
+        at::full({rows}, -std::numeric_limits<float>::infinity(), options.dtype(at::kFloat)),
+        at::zeros({rows}, options.dtype(at::kDouble)),
+        at::zeros({rows}, options.dtype(at::kDouble))};
+  }
 
   // The members of some rows.
   RunningSoftmax rows(std::int64_t begin, std::int64_t count) const {
-    RunningSoftmax part(0);
-    part.largest = largest.narrow(0, begin, count);
-    part.sum = sum.narrow(0, begin, count);
-    part.target_logit = target_logit.narrow(0, begin, count);
-    return part;
+    return {
+        largest.narrow(0, begin, count),
+        sum.narrow(0, begin, count),
+        target_logit.narrow(0, begin, count)};
   }
 
   // Takes in logits [rows, ids], whose contents are lost. `ids` of the rows' targets among them.
@@ -85,13 +88,15 @@ template <typename LogitsOf>
 at::Tensor VocabularyParallelLogProb::log_probs(
     const at::Tensor& target_ids, const LogitsOf& logits_of) const {
   const std::int64_t rows = target_ids.size(0);
-  RunningSoftmax softmax(rows);
+  RunningSoftmax softmax = RunningSoftmax::of(rows, weight.device());
+  // A GPU wants more at a time, and has the memory.
+  const std::int64_t block_rows = weight.is_cuda() ? kGpuLogitRows : kLogitRows;
   for (std::int64_t id = 0; id < weight.size(0); id += kLogitIds) {
     const std::int64_t num_ids = std::min(kLogitIds, weight.size(0) - id);
     const auto products = logits_of(weight.narrow(0, id, num_ids));
     const Slice block_ids{vocabulary.begin + id, vocabulary.begin + id + num_ids};
-    for (std::int64_t row = 0; row < rows; row += kLogitRows) {
-      const std::int64_t num_rows = std::min(kLogitRows, rows - row);
+    for (std::int64_t row = 0; row < rows; row += block_rows) {
+      const std::int64_t num_rows = std::min(block_rows, rows - row);
       at::Tensor logits = products(row, num_rows);
       if (bias.defined()) logits.add_(bias.narrow(0, id, num_ids));
       if (scale != 1) logits.mul_(scale);
@@ -110,12 +115,32 @@ at::Tensor VocabularyParallelLogProb::log_probs(
   return sums[1] - sums[0].log() - largest.to(at::kDouble);
 }
 
+namespace {
+
+// x W^T for rows of x, with a block of a head's weight as float32.
+class BlockProduct {
+ public:
+  explicit BlockProduct(const at::Tensor& weight)
+      : is_wide_(weight.is_cuda() && weight.scalar_type() == at::kBFloat16),
+        // Converted once for all rows.
+        weight_(is_wide_ ? weight : weight.to(at::kFloat)) {}
+
+  at::Tensor operator()(const at::Tensor& x) const {
+    return is_wide_ ? wide_product(x, weight_) : product(x, weight_);
+  }
+
+ private:
+  bool is_wide_;
+  at::Tensor weight_;
+};
+
+}  // namespace
+
 at::Tensor VocabularyParallelLogProb::operator()(
     const at::Tensor& x, const at::Tensor& target_ids) const {
   return log_probs(target_ids, [&](const at::Tensor& ids) {
-    // Converted once for all rows.
-    return [&x, block = ids.to(at::kFloat)](std::int64_t row, std::int64_t count) {
-      return product(x.narrow(0, row, count), block);
+    return [&x, block = BlockProduct(ids)](std::int64_t row, std::int64_t count) {
+      return block(x.narrow(0, row, count));
     };
   });
 }
@@ -126,7 +151,7 @@ at::Tensor VocabularyParallelLogProb::of_differences(
     const at::Tensor& base,
     const at::Tensor& base_row) const {
   return log_probs(target_ids, [&](const at::Tensor& ids) {
-    const at::Tensor base_logits = product(base, ids.to(at::kFloat));
+    const at::Tensor base_logits = BlockProduct(ids)(base);
     return [&, base_logits, block = ids.to(at::kBFloat16)](std::int64_t row, std::int64_t count) {
       at::Tensor logits = base_logits.index_select(0, base_row.narrow(0, row, count));
       add_by_rows(

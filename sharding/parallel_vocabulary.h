@@ -15,6 +15,7 @@ namespace limn {
 // than 32 MiB anew each time).
 inline constexpr std::int64_t kLogitRows = 512;
 inline constexpr std::int64_t kLogitIds = 8192;
+inline constexpr std::int64_t kGpuLogitRows = 8192;
 // Rows of a block that are copied to another type at a time.
 inline constexpr std::int64_t kLogitCopyRows = 64;
 

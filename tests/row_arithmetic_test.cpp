@@ -126,7 +126,8 @@ class RowArithmeticTest : public testing::Test {
   BaseTrace trace;
   ValueRows base_rows{&trace};
   ValueRows value_rows;
-  DifferenceRows difference_rows{trace, base_row, base_row};
+  const at::Tensor none = at::empty({0}, at::kLong);
+  DifferenceRows difference_rows{trace, {base_row, none}, {base_row, none}};
 };
 
 }  // namespace
@@ -167,7 +168,7 @@ TEST_F(RowArithmeticTest, ComparesTargetRowsWithTheBasesTargetRowsOnceOnlyTheyAr
   const at::Tensor base_targets = base.narrow(0, 2, 2);
   const at::Tensor base_target_row = at::tensor({1, 0, 0}, at::kLong);
   const at::Tensor targets = difference.narrow(0, 4, 3);
-  DifferenceRows target_rows(trace, base_row, base_target_row);
+  DifferenceRows target_rows(trace, {base_row, none}, {base_target_row, none});
   target_rows.keep_targets();
   const at::Tensor of_base = base_rows.norm(Stage::MlpInNorm, norm, base_targets, at::kFloat);
   const at::Tensor expected = value_rows.norm(

@@ -48,6 +48,61 @@ bool is_derived(std::string_view name) {
       kDerived, [&](std::string_view suffix) { return name.ends_with(suffix); });
 }
 
+void move(at::Tensor& tensor, at::Device device) {
+  if (tensor.defined()) tensor = tensor.to(device);
+}
+
+void move(Norm& norm, at::Device device) {
+  move(norm.weight, device);
+  move(norm.bias, device);
+}
+
+void move(AllHeadsNorm& norm, at::Device device) {
+  move(norm.weight, device);
+}
+
+void move(std::optional<Norm>& norm, at::Device device) {
+  if (norm) move(*norm, device);
+}
+
+void move(std::optional<HeadNorm>& norm, at::Device device) {
+  if (norm) std::visit([&](auto& kind) { move(kind, device); }, *norm);
+}
+
+template <typename Linear>
+void move_linear(Linear& linear, at::Device device) {
+  move(linear.weight, device);
+  move(linear.bias, device);
+}
+
+void move(Mlp& mlp, at::Device device) {
+  move_linear(mlp.up, device);
+  move_linear(mlp.down, device);
+}
+
+void move(ExpertMlp& mlp, at::Device device) {
+  move(mlp.router, device);
+  move(mlp.router_bias, device);
+  for (Expert& expert : mlp.experts) {
+    for (at::Tensor* const tensor :
+         {&expert.gate_up, &expert.gate_up_bias, &expert.down, &expert.down_bias})
+      move(*tensor, device);
+  }
+}
+
+void move(LayerWeights& layer, at::Device device) {
+  move(layer.attention_in_norm, device);
+  move_linear(layer.attention.query_key_value, device);
+  move(layer.attention.query_norm, device);
+  move(layer.attention.key_norm, device);
+  move(layer.attention.sinks, device);
+  move_linear(layer.attention.out, device);
+  move(layer.attention_out_norm, device);
+  move(layer.mlp_in_norm, device);
+  std::visit([&](auto& mlp) { move(mlp, device); }, layer.mlp);
+  move(layer.mlp_out_norm, device);
+}
+
 // Loads the tensors of one checkpoint by the family's names.
 class WeightReader {
  public:
@@ -55,13 +110,15 @@ class WeightReader {
       const Checkpoint& checkpoint,
       const ModelConfig& model,
       Communicator& tensor_ranks,
-      at::ScalarType dtype)
+      at::ScalarType dtype,
+      at::Device device)
       : checkpoint_folder_(checkpoint.folder().string()),
         loader_(checkpoint),
         config_(model.decoder),
         names_(model.names),
         tensor_ranks_(tensor_ranks),
         dtype_(dtype),
+        device_(device),
         prefix_(prefix_in_file(checkpoint, model.names)),
         heads_(shard_heads(
             config_.num_heads, config_.num_kv_heads, tensor_ranks.size(), tensor_ranks.rank())),
@@ -71,13 +128,22 @@ class WeightReader {
     DecoderWeights weights;
     weights.heads = heads_;
     read_embedding(weights);
+    move(weights.embedding.weight, device_);
+    move(weights.positions, device_);
+    move(weights.project_in, device_);
+    move(weights.project_out, device_);
+    move(weights.embedding_norm, device_);
     for (std::int64_t layer = 0; layer < config_.num_layers(); ++layer) {
       weights.layers.push_back(
           read_layer(prefix_ + numbered(names_.layer, layer), config_.layers[layer].has_experts));
+      move(weights.layers.back(), device_);
       tell_progress(layer + 1);
     }
     if (config_.final_norm) weights.final_norm = norm(prefix_, names_.final_norm);
+    move(weights.final_norm, device_);
     read_head(weights);
+    move(weights.head.weight, device_);
+    move(weights.head.bias, device_);
     loader_.throw_unless_exact(is_derived);
     return weights;
   }
@@ -445,6 +511,7 @@ class WeightReader {
   const TensorNames& names_;
   Communicator& tensor_ranks_;
   at::ScalarType dtype_;
+  at::Device device_;
   std::string prefix_;
   HeadShard heads_;
   Slice vocabulary_;
@@ -464,11 +531,16 @@ at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& mod
 LayerWeights with_dtype(const LayerWeights& layer, at::ScalarType dtype) {
   LayerWeights converted = layer;
   const auto convert = [&](at::Tensor& matrix) { matrix = matrix.to(dtype); };
-  convert(converted.attention.query_key_value.weight);
-  convert(converted.attention.out.weight);
+  const auto convert_linear = [&](auto& linear) {
+    linear.is_wide = linear.weight.is_cuda() && linear.weight.scalar_type() == at::kBFloat16 &&
+                     dtype == at::kFloat;
+    if (!linear.is_wide) convert(linear.weight);
+  };
+  convert_linear(converted.attention.query_key_value);
+  convert_linear(converted.attention.out);
   if (auto* const dense = std::get_if<Mlp>(&converted.mlp)) {
-    convert(dense->up.weight);
-    convert(dense->down.weight);
+    convert_linear(dense->up);
+    convert_linear(dense->down);
     return converted;
   }
   for (Expert& expert : std::get<ExpertMlp>(converted.mlp).experts) {
@@ -482,14 +554,15 @@ DecoderWeights load_decoder_weights(
     const Checkpoint& checkpoint,
     const ModelConfig& model,
     Communicator& tensor_ranks,
-    at::ScalarType dtype) {
+    at::ScalarType dtype,
+    at::Device device) {
   if (tensor_ranks.size() > model.decoder.num_heads) {
     throw JobError(fmt::format(
         "parallel.tensor_parallel must be at most the model's number of attention heads, {}: {}",
         model.decoder.num_heads,
         tensor_ranks.size()));
   }
-  return WeightReader(checkpoint, model, tensor_ranks, dtype).read();
+  return WeightReader(checkpoint, model, tensor_ranks, dtype, device).read();
 }
 
 }  // namespace limn

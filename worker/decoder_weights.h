@@ -39,7 +39,9 @@ struct LayerWeights {
   std::optional<Norm> mlp_out_norm;
 };
 
-// The layer with all matrices as `dtype`; those that are so already are shared.
+// The layer with all matrices as `dtype`; those that are so already are shared. On a GPU those of
+// linear layers in bfloat16 that are wanted as float32 stay what they are and are multiplied by
+// wide_product(), which gives the same.
 LayerWeights with_dtype(const LayerWeights& layer, at::ScalarType dtype);
 
 struct DecoderWeights {
@@ -61,11 +63,13 @@ at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& mod
 // Reads this rank's slices. Matrices and tables are kept as `dtype`, whatever is stored; norms,
 // biases and routers as float32. Borrows: `tensor_ranks`, for as long as the weights live. Throws
 // DataError naming the tensors (ten at most, and their number) that are missing, misshapen or not
-// expected; JobError when there are more tensor ranks than heads.
+// expected; JobError when there are more tensor ranks than heads. On a GPU all tensors lie there;
+// the host has one layer at a time.
 DecoderWeights load_decoder_weights(
     const Checkpoint& checkpoint,
     const ModelConfig& model,
     Communicator& tensor_ranks,
-    at::ScalarType dtype);
+    at::ScalarType dtype,
+    at::Device device = at::kCPU);
 
 }  // namespace limn

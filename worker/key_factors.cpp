@@ -67,7 +67,7 @@ std::vector<std::vector<KeyFactors>> batch_factors(
   for (const BatchPiece& piece : batch.pieces) {
     at::Tensor similarity;
     if (suppression.similarity_threshold > 0) {
-      similarity = embedding_similarity(embeddings.narrow(0, row, piece.fed_length()));
+      similarity = embedding_similarity(embeddings.narrow(0, row, piece.fed_length()).to(at::kCPU));
     }
     auto& of_piece = factors.emplace_back();
     for (const Perturbation& perturbation : piece.perturbations) {

@@ -51,8 +51,7 @@ Routing route(const ExpertMlp& mlp, const at::Tensor& x) {
 }  // namespace
 
 at::Tensor Mlp::activated(const at::Tensor& inner) const {
-  return activated_rows(
-      inner, activation, kind == MlpKind::Gated, {.out = down.weight.scalar_type()});
+  return activated_rows(inner, activation, kind == MlpKind::Gated, {.out = down.input_dtype()});
 }
 
 at::Tensor Mlp::operator()(const at::Tensor& x) const {

@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include "worker/gpu/gpu_rows.h"
 #include "worker/kernels/cpu_kernels.h"
 
 namespace limn {
@@ -91,7 +92,8 @@ at::Tensor angle_table(
 
 }  // namespace
 
-RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, std::int64_t num_positions)
+RotaryEmbedding::RotaryEmbedding(
+    const RopeConfig& rope, std::int64_t num_positions, at::Device device)
     : rope_(rope),
       num_positions_(num_positions) {
   at::Tensor angles = angle_table(rope, num_positions, 0);
@@ -100,8 +102,8 @@ RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, std::int64_t num_positi
         std::max(num_positions, static_cast<std::int64_t>(rope.original_max_positions) + 1);
     angles = at::cat({angles, angle_table(rope, num_positions, longest)});
   }
-  cos_ = (angles.cos() * rope.attention_factor).to(at::kFloat);
-  sin_ = (angles.sin() * rope.attention_factor).to(at::kFloat);
+  cos_ = (angles.cos() * rope.attention_factor).to(device, at::kFloat);
+  sin_ = (angles.sin() * rope.attention_factor).to(device, at::kFloat);
 }
 
 void RotaryEmbedding::rotate(
@@ -120,6 +122,7 @@ void RotaryEmbedding::rotate(
       .sin = sin_.const_data_ptr<float>(),
       .num_pairs = rope_.rotated / 2,
       .pairs_neighbours = rope_.pairing == RotaryPairing::Neighbours};
+  if (x.is_cuda()) return gpu_rotate_rows(task, x.size(0));
   constexpr std::int64_t kGrainRows = 16;
   at::parallel_for(0, x.size(0), kGrainRows, [&](std::int64_t begin, std::int64_t end) {
     row_kernels().rotate(task, begin, end);

@@ -17,11 +17,12 @@ std::vector<double> rotary_frequencies(const RopeConfig& rope, std::int64_t sequ
 // Threads: immutable.
 class RotaryEmbedding {
  public:
-  RotaryEmbedding(const RopeConfig& rope, std::int64_t num_positions);
+  RotaryEmbedding(const RopeConfig& rope, std::int64_t num_positions, at::Device device = at::kCPU);
 
   // Rotates, in place, the first dimensions of every head of `x` [rows, heads, head_dim] by its
   // row's position. `positions` and `sequence_lengths`, the row's own sequence's: [rows] int64, at
-  // most num_positions. Rows at any stride, all else contiguous; float32.
+  // most num_positions. Rows at any stride, all else contiguous;
+  // float32. All on the device of the tables.
   void rotate(at::Tensor& x, const at::Tensor& positions, const at::Tensor& sequence_lengths) const;
 
  private:

@@ -9,18 +9,6 @@
 
 namespace limn {
 
-namespace {
-
-// The rows of x that are 0 throughout: [zero rows] int64.
-at::Tensor zero_rows(const at::Tensor& x) {
-  // Nearly always there is none, and one column tells.
-  const at::Tensor candidates = x.select(1, 0).eq(0).nonzero().squeeze(1);
-  const at::Tensor is_zero = x.index_select(0, candidates).eq(0).all(1);
-  return candidates.masked_select(is_zero);
-}
-
-}  // namespace
-
 void ValueRows::record(Stage stage, const BaseTrace::Values& values) {
   if (trace_ != nullptr) trace_->at(stage) = values;
 }
@@ -70,7 +58,7 @@ at::Tensor ValueRows::log_probs(
 }
 
 BaseRows DifferenceRows::of_base(const at::Tensor& values) const {
-  return {values, base_row_};
+  return {values, rows_.base_row};
 }
 
 at::Tensor DifferenceRows::norm(
@@ -90,12 +78,13 @@ at::Tensor DifferenceRows::attention_out(
     const RowParallelLinear& linear, const at::Tensor& values) {
   const BaseTrace::Values& base = trace_.at(Stage::AttentionOut);
   at::Tensor y = linear.addend(
-      combined_rows(values, 1, {.minus = of_base(base.in), .out = linear.weight.scalar_type()}));
+      combined_rows(values, 1, {.minus = of_base(base.in), .out = linear.input_dtype()}));
   // A row that sees hidden keys alone loses all that the base had, and exactly: what rounded
   // products would leave of it, a norm would blow up.
-  const at::Tensor hidden = zero_rows(values);
+  const at::Tensor& hidden = rows_.hidden;
   if (hidden.size(0) > 0) {
-    y.index_copy_(0, hidden, base.out.index_select(0, base_row_.index_select(0, hidden)).neg_());
+    const at::Tensor base_row = rows_.base_row.index_select(0, hidden);
+    y.index_copy_(0, hidden, base.out.index_select(0, base_row).neg_());
   }
   return linear.sum(std::move(y));
 }
@@ -117,14 +106,14 @@ at::Tensor DifferenceRows::mlp(const LayerWeights& layer, at::Tensor x) {
       dense.kind == MlpKind::Gated,
       {.base = of_base(base.inner),
        .minus = of_base(base.activated),
-       .out = dense.down.weight.scalar_type()});
+       .out = dense.down.input_dtype()});
   inner.reset();
   return dense.down.without_bias(activated);
 }
 
 at::Tensor DifferenceRows::log_probs(
     const VocabularyParallelLogProb& head, const at::Tensor& x, const at::Tensor& ids) {
-  return head.of_differences(x, ids, trace_.at(Stage::Head).in, base_row_);
+  return head.of_differences(x, ids, trace_.at(Stage::Head).in, rows_.base_row);
 }
 
 }  // namespace limn

@@ -101,14 +101,20 @@ class ValueRows final : public RowArithmetic {
 // at base + difference, less the base's own value. The same computation, algebraically.
 class DifferenceRows final : public RowArithmetic {
  public:
-  // Each row's own among the base's rows, and each target row's among the base's target rows:
-  // [rows] and [target rows] int64. Borrows: the trace.
-  DifferenceRows(const BaseTrace& trace, at::Tensor base_row, at::Tensor base_target_row)
-      : trace_(trace),
-        base_row_(std::move(base_row)),
-        base_target_row_(std::move(base_target_row)) {}
+  // Rows at hand: each one's own among the base's, [rows] int64, and those that see hidden keys
+  // alone, by index, [hidden rows] int64.
+  struct Rows {
+    at::Tensor base_row;
+    at::Tensor hidden;
+  };
 
-  void keep_targets() override { base_row_ = base_target_row_; }
+  // `targets`: what keep_targets() leaves. Borrows: the trace.
+  DifferenceRows(const BaseTrace& trace, Rows all, Rows targets)
+      : trace_(trace),
+        rows_(std::move(all)),
+        targets_(std::move(targets)) {}
+
+  void keep_targets() override { rows_ = targets_; }
 
   at::Tensor norm(
       Stage stage,
@@ -126,8 +132,8 @@ class DifferenceRows final : public RowArithmetic {
   BaseRows of_base(const at::Tensor& values) const;
 
   const BaseTrace& trace_;
-  at::Tensor base_row_;
-  at::Tensor base_target_row_;
+  Rows rows_;
+  Rows targets_;
 };
 
 }  // namespace limn

@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 
 #include "storage/error.h"
+#include "worker/gpu/gpu_rows.h"
 #include "worker/kernels/cpu_kernels.h"
 
 namespace limn {
@@ -93,11 +94,13 @@ ActivationKind kind_of(Activation activation) {
 }  // namespace
 
 at::Tensor combined_rows(const at::Tensor& x, double scale, const RowTerms& terms) {
+  if (x.is_cuda()) return gpu_combined_rows(x, scale, terms);
   const ScaleFunction function{.scale = static_cast<float>(scale)};
   return run(row_kernels().scale, function, x, x.size(1), terms);
 }
 
 at::Tensor normed_rows(const at::Tensor& x, const Norm& norm, const RowTerms& terms) {
+  if (x.is_cuda()) return gpu_normed_rows(x, norm, terms);
   const NormFunction function{
       .subtracts_mean = norm.subtracts_mean,
       .epsilon = static_cast<float>(norm.epsilon),
@@ -108,6 +111,7 @@ at::Tensor normed_rows(const at::Tensor& x, const Norm& norm, const RowTerms& te
 
 at::Tensor activated_rows(
     const at::Tensor& x, Activation activation, bool gated, const RowTerms& terms) {
+  if (x.is_cuda()) return gpu_activated_rows(x, activation, gated, terms);
   if (activation == Activation::Gelu) return gelu_rows(x, gated, terms);
   const ActivationFunction function{.kind = kind_of(activation), .gated = gated};
   return run(row_kernels().activate, function, x, gated ? x.size(1) / 2 : x.size(1), terms);

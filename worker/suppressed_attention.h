@@ -53,12 +53,29 @@ struct AttentionBuffers {
   at::Tensor scratch;  // [threads, ...]
 };
 
-// One layer's attention on a CPU, block by block: the base block first, whose keys and values all
-// later segments see before their own first row. Keys and values are packed once for each segment;
-// the base's are not copied. Every row's output depends on its segment alone, not on the others,
-// on the block or on the number of threads. Borrows: layout, buffers and kernels. Threads: one
-// thread at a time; computes on ATen's.
-class SuppressedAttention {
+// One layer's attention, block by block: the base block first, whose keys and values all later
+// segments see before their own first row. Every row's output depends on its segment alone, not on
+// the others or on the block. Threads: one thread at a time.
+class LayerAttention {
+ public:
+  virtual ~LayerAttention() = default;
+
+  // The attention output of a block's rows that are in `rows`, [query rows, heads/t * head_dim]
+  // float32. A row whose visible keys are all hidden has output 0. Requires: `queries` [query rows,
+  // heads/t, head_dim], one for each row of `rows`; `keys` and `values` [the block's rows,
+  // kv_heads/t, head_dim]. All float32, rows at any stride, all else contiguous.
+  virtual at::Tensor attend(
+      const RowBlock& block,
+      RowSet rows,
+      const at::Tensor& queries,
+      const at::Tensor& keys,
+      const at::Tensor& values) = 0;
+};
+
+// On a CPU. Keys and values are packed once for each segment; the base's are not copied. Outputs do
+// not depend on the number of threads. Borrows: layout, buffers and kernels. Computes on ATen's
+// threads.
+class SuppressedAttention final : public LayerAttention {
  public:
   SuppressedAttention(
       const SweepLayout& layout,
@@ -66,16 +83,12 @@ class SuppressedAttention {
       AttentionBuffers& buffers,
       const AttentionKernels& kernels = attention_kernels());
 
-  // The attention output of a block's rows that are in `rows`, [query rows, heads/t * head_dim]
-  // float32. A row whose visible keys are all hidden has output 0. Requires: `queries` [query rows,
-  // heads/t, head_dim], one for each row of `rows`; `keys` and `values` [the block's rows,
-  // kv_heads/t, head_dim]. All float32, rows at any stride, all else contiguous.
   at::Tensor attend(
       const RowBlock& block,
       RowSet rows,
       const at::Tensor& queries,
       const at::Tensor& keys,
-      const at::Tensor& values);
+      const at::Tensor& values) override;
 
  private:
   // Successive rows of a segment, for the query heads of one key/value head: what one thread

@@ -1,7 +1,9 @@
 #include "worker/sweep.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -10,6 +12,7 @@
 
 #include "storage/error.h"
 #include "worker/alibi.h"
+#include "worker/gpu/gpu_attention.h"
 #include "worker/suppressed_attention.h"
 
 namespace limn {
@@ -80,6 +83,30 @@ LayerWeights layer_of_differences(const LayerWeights& kept, const LayerWeights& 
   return layer;
 }
 
+// Of all blocks and windows of a sweep, on its device.
+class HiddenRows {
+ public:
+  // Borrows: the layout.
+  HiddenRows(const SweepLayout& layout, SuppressionKind suppression, at::Device device)
+      : layout_(layout),
+        suppression_(suppression),
+        device_(device) {}
+
+  const at::Tensor& of(const RowBlock& block, RowSet rows, std::int64_t window) {
+    at::Tensor& hidden = hidden_[{block.segment_begin, rows, window}];
+    if (!hidden.defined()) {
+      hidden = moved_to(device_, hidden_rows(layout_, block, rows, window, suppression_));
+    }
+    return hidden;
+  }
+
+ private:
+  const SweepLayout& layout_;
+  SuppressionKind suppression_;
+  at::Device device_;
+  std::map<std::tuple<std::size_t, RowSet, std::int64_t>, at::Tensor> hidden_;
+};
+
 }  // namespace
 
 SweepEngine::SweepEngine(
@@ -92,15 +119,18 @@ SweepEngine::SweepEngine(
       suppression_(suppression),
       compute_(compute) {
   for (const RopeConfig& rope : config.ropes)
-    rotaries_.emplace_back(rope, config.max_positions);
+    rotaries_.emplace_back(rope, config.max_positions, device());
 }
 
 BatchResult SweepEngine::run(const Batch& batch) {
   const c10::InferenceMode no_autograd;
-  at::Tensor embeddings = weights_.embedding(token_tensor(batch));  // [base_rows, hidden]
-  const SweepLayout layout =
-      lay_out_sweep(batch, batch_factors(batch, suppression_, embeddings), kSweepBlockRows);
-  const at::Tensor log_probs = target_log_probs(layout, std::move(embeddings)).contiguous();
+  // [base_rows, hidden]
+  at::Tensor embeddings = weights_.embedding(moved_to(device(), token_tensor(batch)));
+  SweepLayout layout =
+      lay_out_sweep(batch, batch_factors(batch, suppression_, embeddings), block_rows());
+  layout.move_to(device());
+  const at::Tensor log_probs =
+      target_log_probs(layout, std::move(embeddings)).to(at::kCPU).contiguous();
 
   BatchResult result{batch.id, {}};
   for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
@@ -113,8 +143,7 @@ BatchResult SweepEngine::run(const Batch& batch) {
 at::Tensor SweepEngine::embed(const at::Tensor& embeddings, const at::Tensor& positions) const {
   // Rounded to the dtype of the weights, as the models were trained.
   const at::Tensor scale =
-      at::full({1}, config_.embedding_scale, weights_.embedding.weight.scalar_type())
-          .to(at::kFloat);
+      at::full({1}, config_.embedding_scale, weights_.embedding.weight.options()).to(at::kFloat);
   at::Tensor x = embeddings * scale;
   if (weights_.project_in.defined()) x = product(x, weights_.project_in.to(at::kFloat));
   if (weights_.positions.defined()) {
@@ -136,12 +165,14 @@ at::Tensor SweepEngine::key_bias_of(const SweepLayout& layout) const {
   std::int64_t longest = 0;
   for (const Segment& segment : layout.segments)
     longest = std::max(longest, segment.row_end);
-  return alibi_bias(
-      config_.alibi,
-      config_.num_heads,
-      weights_.heads.query_heads,
-      longest,
-      config_.layers.front().attention_scale);
+  return moved_to(
+      device(),
+      alibi_bias(
+          config_.alibi,
+          config_.num_heads,
+          weights_.heads.query_heads,
+          longest,
+          config_.layers.front().attention_scale));
 }
 
 AttentionOptions SweepEngine::attention_options(
@@ -154,6 +185,12 @@ AttentionOptions SweepEngine::attention_options(
       .key_bias = key_bias,
       .sinks = weights_.layers[layer].attention.sinks,
       .suppression = suppression_.kind};
+}
+
+std::unique_ptr<LayerAttention> SweepEngine::layer_attention(
+    const SweepLayout& layout, AttentionOptions options, GpuAttentionPlan* gpu_plan) {
+  if (gpu_plan != nullptr) return std::make_unique<GpuAttention>(*gpu_plan, std::move(options));
+  return std::make_unique<SuppressedAttention>(layout, std::move(options), buffers_);
 }
 
 SweepEngine::Projections SweepEngine::project(
@@ -205,7 +242,7 @@ at::Tensor SweepEngine::forward(
     }
     if (pass.index == 0 && block.is_base) pass.base_projections = qkv;
     input.reset();
-    const at::Tensor values = pass.attention.attend(
+    const at::Tensor values = pass.attention->attend(
         block, is_last ? RowSet::Targets : RowSet::All, needed(qkv.queries), qkv.keys, qkv.values);
     qkv = {};
     if (is_last) rows.keep_targets();
@@ -216,14 +253,14 @@ at::Tensor SweepEngine::forward(
       config_.residual == ResidualKind::Sequential || config_.residual == ResidualKind::Parallel;
   const auto in_norm = [&](const at::Tensor& input) {
     const at::ScalarType out =
-        feeds_products ? layer.attention.query_key_value.weight.scalar_type() : at::kFloat;
+        feeds_products ? layer.attention.query_key_value.input_dtype() : at::kFloat;
     return rows.norm(Stage::AttentionInNorm, layer.attention_in_norm, input, out);
   };
   const auto mlp_in_norm = [&](const at::Tensor& input) {
     // A router is float32.
     const Mlp* const dense = std::get_if<Mlp>(&layer.mlp);
     const at::ScalarType out =
-        feeds_products && dense != nullptr ? dense->up.weight.scalar_type() : at::kFloat;
+        feeds_products && dense != nullptr ? dense->up.input_dtype() : at::kFloat;
     return rows.norm(Stage::MlpInNorm, layer.mlp_in_norm, input, out);
   };
 
@@ -271,12 +308,18 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
                          : base_x.index_select(0, rows_of(layout.base_row, rows));
   }
 
+  std::optional<GpuAttentionPlan> gpu_plan;
+  if (device().is_cuda()) {
+    gpu_plan.emplace(layout, weights_.heads.runs, config_.head_dim, device());
+  }
+  HiddenRows hidden(layout, suppression_.kind, device());
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
     LayerWeights layer = with_dtype(weights_.layers[l], base_dtype);
     LayerPass pass{
         .index = l,
         .layout = layout,
-        .attention = {layout, attention_options(l, key_bias), buffers_}};
+        .attention = layer_attention(
+            layout, attention_options(l, key_bias), gpu_plan ? &*gpu_plan : nullptr)};
     BaseTrace trace;
     ValueRows base_rows(is_difference ? &trace : nullptr);
     base_x = forward(layer, pass, layout.blocks[0], base_rows, std::move(base_x));
@@ -284,10 +327,12 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
     for (std::size_t i = 1; i < layout.blocks.size(); ++i) {
       const RowBlock& block = layout.blocks[i];
       if (is_difference) {
+        const std::int64_t window = config_.layers[l].window;
         DifferenceRows rows(
             trace,
-            rows_of(layout.base_row, block.rows),
-            rows_of(layout.base_target_row, block.target_rows));
+            {rows_of(layout.base_row, block.rows), hidden.of(block, RowSet::All, window)},
+            {rows_of(layout.base_target_row, block.target_rows),
+             hidden.of(block, RowSet::Targets, window)});
         x[i] = forward(layer, pass, block, rows, std::move(x[i]));
       } else {
         ValueRows rows;
@@ -317,7 +362,7 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
   x.clear();
   const at::Tensor base_row = rows_of(layout.base_target_row, targets);
   if (!is_difference) return at::cat({base, log_probs(base_rows, std::move(perturbed_x), ids)});
-  DifferenceRows rows(trace, base_row, base_row);
+  DifferenceRows rows(trace, {base_row, {}}, {});
   return at::cat({base, log_probs(rows, std::move(perturbed_x), ids)});
 }
 

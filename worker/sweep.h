@@ -1,6 +1,7 @@
 // The sweep: all perturbations of a batch in one packed forward pass.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -17,13 +18,17 @@
 
 namespace limn {
 
+class GpuAttentionPlan;
+
 // Rows of a block of perturbed segments. Large enough for products at full speed and for the
 // weights to be read rarely, small enough for what lies between the products to stay in the
 // processor's caches.
 inline constexpr std::int64_t kSweepBlockRows = 1024;
+// On a GPU: large enough for products at full speed; what lies between them is bounded by it.
+inline constexpr std::int64_t kGpuSweepBlockRows = 16384;
 
-// Computes batches on the tensor ranks of one group. Borrows: the config and the weights. Threads:
-// one thread at a time.
+// Computes batches on the tensor ranks of one group, on the device of the weights. Borrows: the
+// config and the weights. Threads: one thread at a time.
 class SweepEngine {
  public:
   SweepEngine(
@@ -51,7 +56,7 @@ class SweepEngine {
   struct LayerPass {
     std::size_t index = 0;
     const SweepLayout& layout;
-    SuppressedAttention attention;
+    std::unique_ptr<LayerAttention> attention;
     Projections base_projections;  // in layer 0, where they are those of all rows
   };
 
@@ -79,6 +84,16 @@ class SweepEngine {
   at::Tensor key_bias_of(const SweepLayout& layout) const;
 
   AttentionOptions attention_options(std::size_t layer, const at::Tensor& key_bias) const;
+
+  // On a GPU by the plan, on a CPU without one.
+  std::unique_ptr<LayerAttention> layer_attention(
+      const SweepLayout& layout, AttentionOptions options, GpuAttentionPlan* gpu_plan);
+
+  std::int64_t block_rows() const {
+    return device().is_cuda() ? kGpuSweepBlockRows : kSweepBlockRows;
+  }
+
+  at::Device device() const { return weights_.embedding.weight.device(); }
 
   const DecoderConfig& config_;
   const DecoderWeights& weights_;

@@ -138,6 +138,43 @@ class Layouter {
 
 }  // namespace
 
+at::Tensor moved_to(at::Device device, const at::Tensor& tensor) {
+  if (device.is_cpu()) return tensor.to(device);
+  return tensor.pin_memory().to(device, /*non_blocking=*/true);
+}
+
+void SweepLayout::move_to(at::Device device) {
+  for (at::Tensor* const tensor :
+       {&positions, &fed_lengths, &base_row, &target_row, &target_ids, &base_target_row})
+    *tensor = moved_to(device, *tensor);
+}
+
+at::Tensor hidden_rows(
+    const SweepLayout& layout,
+    const RowBlock& block,
+    RowSet rows,
+    std::int64_t window,
+    SuppressionKind suppression) {
+  std::vector<std::int64_t> hidden;
+  std::int64_t first_row = 0;
+  for (std::size_t i = block.segment_begin; i < block.segment_end; ++i) {
+    const Segment& segment = layout.segments[i];
+    const std::int64_t begin = rows == RowSet::All ? segment.row_begin : segment.target_row_begin;
+    std::int64_t run = 0;  // of successive hidden keys
+    std::int64_t run_end = -1;
+    for (std::size_t k = 0; k < segment.factors.positions.size(); ++k) {
+      if (suppression != SuppressionKind::LogAdditive || segment.factors.factors[k] != 0) continue;
+      const std::int64_t position = segment.factors.positions[k];
+      run = position == run_end ? run + 1 : 1;
+      run_end = position + 1;
+      const std::int64_t visible = window > 0 ? std::min(window, position + 1) : position + 1;
+      if (run >= visible && position >= begin) hidden.push_back(first_row + position - begin);
+    }
+    first_row += segment.row_end - begin;
+  }
+  return index_tensor(hidden);
+}
+
 SweepLayout lay_out_sweep(
     const Batch& batch,
     const std::vector<std::vector<KeyFactors>>& factors,

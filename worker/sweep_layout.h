@@ -8,10 +8,14 @@
 #include <ATen/core/Tensor.h>
 
 #include "coordinator/batch.h"
+#include "coordinator/job.h"
 #include "sharding/shard_layout.h"
 #include "worker/key_factors.h"
 
 namespace limn {
+
+// The tensor on a device: on a GPU copied by way of page-locked memory, without waiting for it.
+at::Tensor moved_to(at::Device device, const at::Tensor& tensor);
 
 // Which rows of each segment something is computed for.
 enum class RowSet {
@@ -65,7 +69,19 @@ struct SweepLayout {
   at::Tensor target_ids;   // [target_rows] int64
   // [target_rows] int64, the base's target row with the same sample and position
   at::Tensor base_target_row;
+
+  // Moves the index tensors, without waiting for it.
+  void move_to(at::Device device);
 };
+
+// The rows of a block that a window (0: none) leaves no key but hidden ones to see, by their index
+// among the block's rows that are in `rows`: [hidden rows] int64. There attention has output 0.
+at::Tensor hidden_rows(
+    const SweepLayout& layout,
+    const RowBlock& block,
+    RowSet rows,
+    std::int64_t window,
+    SuppressionKind suppression);
 
 // Requires: factors[i][k] are those of perturbation k of piece i. A block of perturbed segments
 // ends with the segment that fills it to `block_rows` rows.

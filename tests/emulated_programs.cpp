@@ -1,0 +1,268 @@
+#include "tests/emulated_programs.h"
+
+#include <map>
+#include <stdexcept>
+#include <string>
+
+#include "tests/emulated_gpu.h"
+#include "worker/gpu/kernel_tasks.h"
+
+#include "worker/gpu/rows.cu"
+
+namespace limn::test {
+
+namespace {
+
+template <typename Parameter>
+Parameter& argument(const GpuLaunch& launch, int index) {
+  return *static_cast<Parameter*>(launch.arguments[index]);
+}
+
+void run(const GpuLaunch& launch, const std::function<void()>& kernel) {
+  run_emulated(launch.blocks, launch.threads, launch.shared_bytes, kernel);
+}
+
+class EmulatedRows final : public GpuProgram {
+ public:
+  void launch(const GpuLaunch& launch) override {
+    if (launch.kernel == "limn_scale") {
+      run(launch,
+          [&] { limn_scale(argument<GpuRowTask>(launch, 0), argument<float>(launch, 1)); });
+    } else if (launch.kernel == "limn_norm") {
+      run(launch,
+          [&] { limn_norm(argument<GpuRowTask>(launch, 0), argument<GpuNorm>(launch, 1)); });
+    } else if (launch.kernel == "limn_activate") {
+      run(launch, [&] {
+        limn_activate(
+            argument<GpuRowTask>(launch, 0),
+            argument<GpuActivation>(launch, 1),
+            argument<int>(launch, 2));
+      });
+    } else if (launch.kernel == "limn_rotate") {
+      run(launch, [&] { limn_rotate(argument<GpuRotationTask>(launch, 0)); });
+    } else {
+      throw std::logic_error("no such kernel: " + std::string(launch.kernel));
+    }
+  }
+};
+
+class EmulatedAttention final : public GpuProgram {
+ public:
+  using Attend = void (*)(GpuAttentionTask);
+  using Pack = void (*)(GpuPackTask);
+
+  EmulatedAttention(Attend attend, Pack pack) : attend_(attend), pack_(pack) {}
+
+  void launch(const GpuLaunch& launch) override {
+    if (launch.kernel == "limn_attend") {
+      run(launch, [&] { attend_(argument<GpuAttentionTask>(launch, 0)); });
+    } else if (launch.kernel == "limn_pack") {
+      run(launch, [&] { pack_(argument<GpuPackTask>(launch, 0)); });
+    } else {
+      throw std::logic_error("no such kernel: " + std::string(launch.kernel));
+    }
+  }
+
+ private:
+  Attend attend_;
+  Pack pack_;
+};
+
+std::map<GpuAttentionVariant, EmulatedAttention>& variants() {
+  static std::map<GpuAttentionVariant, EmulatedAttention> variants;
+  return variants;
+}
+
+struct Registration {
+  Registration(
+      const GpuAttentionVariant& variant,
+      EmulatedAttention::Attend attend,
+      EmulatedAttention::Pack pack) {
+    variants().emplace(variant, EmulatedAttention(attend, pack));
+  }
+};
+
+}  // namespace
+
+GpuProgram& EmulatedPrograms::rows() {
+  static EmulatedRows program;
+  return program;
+}
+
+GpuProgram& EmulatedPrograms::attention(const GpuAttentionVariant& variant) {
+  return variants().at(variant);
+}
+
+}  // namespace limn::test
+
+// A variant's text is compiled in a namespace of its own, in which it finds what is in limn.
+#define LIMN_REGISTER(name)                                                          \
+  namespace limn::test {                                                             \
+  const Registration name##_registration(                                            \
+      {.head_dim = LIMN_HEAD_DIM,                                                    \
+       .pieces = LIMN_PIECES,                                                        \
+       .warps = LIMN_WARPS,                                                          \
+       .keys = LIMN_KEYS},                                                           \
+      ::name::limn_attend,                                                           \
+      ::name::limn_pack);                                                            \
+  }
+
+#define LIMN_HEAD_DIM 1
+#define LIMN_PIECES 2
+#define LIMN_WARPS 8
+#define LIMN_KEYS 64
+namespace dim1_warps8 {
+using namespace limn;
+}
+#define limn dim1_warps8
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim1_warps8)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 4
+#define LIMN_PIECES 2
+#define LIMN_WARPS 8
+#define LIMN_KEYS 64
+namespace dim4_warps8 {
+using namespace limn;
+}
+#define limn dim4_warps8
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim4_warps8)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 6
+#define LIMN_PIECES 2
+#define LIMN_WARPS 8
+#define LIMN_KEYS 64
+namespace dim6_warps8 {
+using namespace limn;
+}
+#define limn dim6_warps8
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim6_warps8)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 7
+#define LIMN_PIECES 2
+#define LIMN_WARPS 8
+#define LIMN_KEYS 64
+namespace dim7_warps8 {
+using namespace limn;
+}
+#define limn dim7_warps8
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim7_warps8)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 20
+#define LIMN_PIECES 2
+#define LIMN_WARPS 8
+#define LIMN_KEYS 64
+namespace dim20_warps8 {
+using namespace limn;
+}
+#define limn dim20_warps8
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim20_warps8)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 64
+#define LIMN_PIECES 2
+#define LIMN_WARPS 8
+#define LIMN_KEYS 64
+namespace dim64_warps8 {
+using namespace limn;
+}
+#define limn dim64_warps8
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim64_warps8)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 80
+#define LIMN_PIECES 2
+#define LIMN_WARPS 8
+#define LIMN_KEYS 64
+namespace dim80_warps8 {
+using namespace limn;
+}
+#define limn dim80_warps8
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim80_warps8)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 128
+#define LIMN_PIECES 2
+#define LIMN_WARPS 8
+#define LIMN_KEYS 64
+namespace dim128_warps8 {
+using namespace limn;
+}
+#define limn dim128_warps8
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim128_warps8)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 6
+#define LIMN_PIECES 2
+#define LIMN_WARPS 4
+#define LIMN_KEYS 16
+namespace dim6_warps4 {
+using namespace limn;
+}
+#define limn dim6_warps4
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim6_warps4)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 20
+#define LIMN_PIECES 2
+#define LIMN_WARPS 4
+#define LIMN_KEYS 16
+namespace dim20_warps4 {
+using namespace limn;
+}
+#define limn dim20_warps4
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim20_warps4)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS

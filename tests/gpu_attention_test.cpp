@@ -1,0 +1,218 @@
+// Attention by the GPU's kernel against one full matrix of logits in float64: on an emulated GPU,
+// so that the kernel is tried everywhere, and on the GPU that is there.
+
+#include "worker/gpu/gpu_attention.h"
+
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/attention_problem.h"
+#include "tests/emulated_programs.h"
+#include "tests/gpu_under_test.h"
+
+namespace limn::test {
+
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+// Factors of products are exact to 2^-16.
+constexpr double kRounding = 1e-4;
+constexpr std::int64_t kBlockRows = 100;
+
+enum class Where {
+  Emulated,
+  EmulatedSmall,  // with little shared memory
+  Device,
+};
+
+class GpuAttentionTest : public testing::TestWithParam<Where> {
+ protected:
+  void SetUp() override {
+    if (GetParam() != Where::Device) return;
+    if (const auto reason = why_no_gpu()) GTEST_SKIP() << *reason;
+  }
+
+  bool is_emulated() const { return GetParam() != Where::Device; }
+
+  at::Device device() const { return is_emulated() ? at::Device(at::kCPU) : gpu_under_test(); }
+
+  GpuPrograms& programs() {
+    switch (GetParam()) {
+      case Where::Emulated:
+        return large_;
+      case Where::EmulatedSmall:
+        return small_;
+      case Where::Device:
+        return gpu_programs();
+    }
+    throw std::logic_error("an unknown place");
+  }
+
+  at::Tensor attention(const Problem& problem, RowSet rows = RowSet::All) {
+    const std::int64_t head_dim = problem.projected.queries.size(2);
+    AttentionOptions options = problem.options;
+    for (at::Tensor* const tensor : {&options.key_bias, &options.sinks}) {
+      if (tensor->defined()) *tensor = tensor->to(device());
+    }
+    GpuAttentionPlan plan(problem.layout, options.heads, head_dim, device(), programs());
+    GpuAttention attention(plan, options);
+    return attention_of_all_blocks(
+        attention, problem.layout, problem.projected, rows, device());
+  }
+
+  double error(const Problem& problem) {
+    return largest_error(attention(problem), problem.dense());
+  }
+
+ private:
+  EmulatedPrograms large_{232448};
+  EmulatedPrograms small_{16 << 10};
+};
+
+}  // namespace
+
+TEST_P(GpuAttentionTest, EqualsDenseAttentionWithAWindowOfAnyWidth) {
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  ASSERT_GT(problem.layout.blocks.size(), 3U);
+  for (const SuppressionKind kind : kKinds) {
+    for (const std::int64_t window : {0, 1, 5, 64, 151}) {
+      EXPECT_LT(error(problem.with(kind, window)), kRounding)
+          << "kind " << static_cast<int>(kind) << ", window " << window;
+    }
+  }
+}
+
+TEST_P(GpuAttentionTest, EqualsDenseAttentionWithSoftCapBiasAndSinks) {
+  for (const SuppressionKind kind : kKinds) {
+    for (const std::int64_t window : {0, 70}) {
+      const auto plain = [&] {
+        return Problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6).with(kind, window);
+      };
+      const std::string what =
+          "kind " + std::to_string(static_cast<int>(kind)) + ", window " + std::to_string(window);
+      EXPECT_LT(error(plain().with_softcap()), kRounding) << what;
+      EXPECT_LT(error(plain().with_key_bias()), kRounding) << what;
+      EXPECT_LT(error(plain().with_sinks()), kRounding) << what;
+      EXPECT_LT(error(plain().with_softcap().with_key_bias().with_sinks()), kRounding) << what;
+    }
+  }
+}
+
+TEST_P(GpuAttentionTest, EqualsDenseAttentionForHeadsOfAnyWidth) {
+  // Of few programs the emulated GPU has the small variant.
+  std::vector<std::int64_t> widths{6, 20};
+  if (GetParam() == Where::Emulated) widths = {1, 6, 20, 64, 80, 128};
+  if (GetParam() == Where::Device) widths = {1, 6, 20, 64, 80, 96, 128, 192, 256};
+  for (const std::int64_t head_dim : widths) {
+    Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, head_dim);
+    EXPECT_LT(error(problem.with(SuppressionKind::LogAdditive)), kRounding) << head_dim;
+    EXPECT_LT(error(problem.with(SuppressionKind::ShiftedFull, 5)), kRounding) << head_dim;
+  }
+}
+
+TEST_P(GpuAttentionTest, EqualsDenseAttentionForAnyNumberOfQueriesPerKey) {
+  for (const std::int64_t queries_per_kv : {1, 3, 8, 71}) {
+    Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, queries_per_kv}}, 6);
+    problem.with_sinks().with_key_bias();
+    EXPECT_LT(error(problem.with(SuppressionKind::Shifted)), kRounding) << queries_per_kv;
+    EXPECT_LT(error(problem.with(SuppressionKind::Shifted, 5)), kRounding) << queries_per_kv;
+  }
+}
+
+TEST_P(GpuAttentionTest, EqualsDenseAttentionForRunsOfHeadsThatDiffer) {
+  const std::vector<HeadRun> heads{{0, 1, 0, 1}, {1, 2, 1, 3}, {3, 1, 7, 8}};
+  Problem problem(lay_out(some_samples(), kBlockRows), heads, 20);
+  problem.with_sinks().with_key_bias();
+  for (const SuppressionKind kind : kKinds)
+    EXPECT_LT(error(problem.with(kind, 70)), kRounding) << static_cast<int>(kind);
+}
+
+TEST_P(GpuAttentionTest, EqualsDenseAttentionOverManyPanels) {
+  Sample sample{.length = 330, .num_targets = 3};
+  for (const std::int64_t first : {0, 1, 127, 128, 129, 192, 200, 329})
+    sample.factors.push_back({{first}, {0.2F}});
+  Problem problem(lay_out({sample}, kBlockRows), {{0, 1, 0, 3}}, 20);
+  for (const std::int64_t window : {0, 150}) {
+    EXPECT_LT(error(problem.with(SuppressionKind::LogAdditive, window)), kRounding);
+    EXPECT_LT(error(problem.with(SuppressionKind::ShiftedFull, window)), kRounding);
+  }
+}
+
+TEST_P(GpuAttentionTest, GivesTheRowsOfTargetsAlonePreciselyAsAmongAll) {
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  for (const SuppressionKind kind : kKinds) {
+    for (const std::int64_t window : {0, 5}) {
+      problem.with(kind, window);
+      EXPECT_TRUE(at::equal(
+          attention(problem, RowSet::Targets),
+          attention(problem).index_select(0, problem.layout.target_row)))
+          << static_cast<int>(kind);
+    }
+  }
+}
+
+TEST_P(GpuAttentionTest, GivesTheSameBitsInBlocksOfAnySize) {
+  const auto output = [&](std::int64_t block_rows) {
+    Problem problem(lay_out(some_samples(), block_rows), {{0, 2, 0, 2}}, 20);
+    return attention(problem.with(SuppressionKind::Shifted, 70));
+  };
+  const at::Tensor in_one_block = output(10000);
+  for (const std::int64_t block_rows : {1, 150})
+    EXPECT_TRUE(at::equal(output(block_rows), in_one_block)) << block_rows;
+}
+
+TEST_P(GpuAttentionTest, GivesZeroWhereAWindowHasHiddenKeysAlone) {
+  // The second perturbation hides keys 40 to 46: with a window of five, all that rows 44 to 46 see.
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  for (const bool has_sinks : {false, true}) {
+    if (has_sinks) problem.with_sinks();
+    const at::Tensor output = attention(problem.with(SuppressionKind::LogAdditive, 5));
+    const Segment& segment = problem.layout.segments[*problem.layout.segment_of[0][1]];
+    for (std::int64_t row = 40; row < 52; ++row) {
+      const at::Tensor of_row = output[segment.packed_begin + row - segment.row_begin];
+      EXPECT_EQ(of_row.eq(0).all().item<bool>(), row >= 44 && row <= 46) << row;
+    }
+  }
+}
+
+TEST_P(GpuAttentionTest, LetsANanOutInTheRowThatHasItAlone) {
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  const at::Tensor expected = attention(problem);
+  // Rows that see one key, some and many.
+  for (const std::int64_t row : {0, 7, 140}) {
+    Problem broken = problem;
+    broken.projected.queries = problem.projected.queries.clone();
+    broken.projected.queries[row].fill_(kNan);
+    at::Tensor got = attention(broken);
+    EXPECT_TRUE(got[row].isnan().all().item<bool>()) << got[row];
+    got[row].copy_(expected[row]);
+    EXPECT_TRUE(at::equal(got, expected)) << row;
+  }
+}
+
+TEST_P(GpuAttentionTest, SaysThatHeadsAreTooWideForTheGpu) {
+  Problem problem(lay_out({{.length = 2}}, kBlockRows), {{0, 1, 0, 1}}, 2048);
+  EXPECT_THROW(attention(problem), JobError);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Gpus,
+    GpuAttentionTest,
+    testing::Values(Where::Emulated, Where::EmulatedSmall, Where::Device),
+    [](const auto& parameter) {
+      switch (parameter.param) {
+        case Where::Emulated:
+          return "Emulated";
+        case Where::EmulatedSmall:
+          return "EmulatedSmall";
+        case Where::Device:
+          return "Device";
+      }
+      return "";
+    });
+
+}  // namespace limn::test

@@ -1,0 +1,36 @@
+// The row operations on a GPU: worker/row_operations.h says what they compute. All tensors on one
+// GPU. Do not wait.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "worker/gpu/gpu_program.h"
+#include "worker/kernels/row_kernel.h"
+#include "worker/row_operations.h"
+
+namespace limn {
+
+at::Tensor gpu_combined_rows(
+    const at::Tensor& x,
+    double scale,
+    const RowTerms& terms,
+    GpuPrograms& programs = gpu_programs());
+
+at::Tensor gpu_normed_rows(
+    const at::Tensor& x,
+    const Norm& norm,
+    const RowTerms& terms,
+    GpuPrograms& programs = gpu_programs());
+
+at::Tensor gpu_activated_rows(
+    const at::Tensor& x,
+    Activation activation,
+    bool gated,
+    const RowTerms& terms,
+    GpuPrograms& programs = gpu_programs());
+
+// As the kernel of CPUs, of all `num_rows` rows.
+void gpu_rotate_rows(
+    const RotationTask& task, std::int64_t num_rows, GpuPrograms& programs = gpu_programs());
+
+}  // namespace limn

@@ -1,0 +1,262 @@
+// What happens to rows between two matrix products, on a GPU, each in one pass: as in
+// worker/kernels/row_kernel.h. A row is the work of 32 threads or of all 256 of a block.
+
+namespace limn {
+
+namespace {
+
+constexpr int kThreads = 256;
+
+// kCount successive elements.
+template <int kCount>
+struct Elements {
+  float x[kCount];
+};
+
+struct alignas(16) FourFloats {
+  float x[4];
+};
+
+struct alignas(8) FourBfloats {
+  unsigned pairs[2];
+};
+
+// Those of a row from `i` on; 0 where there is no row.
+template <int kCount>
+LIMN_DEVICE Elements<kCount> load(const GpuRows& rows, long long row, int i) {
+  Elements<kCount> e;
+  if (rows.data == nullptr) {
+    for (int j = 0; j < kCount; ++j)
+      e.x[j] = 0;
+    return e;
+  }
+  const long long at = (rows.row != nullptr ? rows.row[row] : row) * rows.stride + i;
+  if (rows.is_bfloat16) {
+    const auto* const from = static_cast<const unsigned short*>(rows.data) + at;
+    if constexpr (kCount == 4) {
+      const FourBfloats four = *reinterpret_cast<const FourBfloats*>(from);
+      for (int j = 0; j < kCount; ++j) {
+        const unsigned pair = four.pairs[j / 2];
+        e.x[j] = float_of_bits(j % 2 == 0 ? pair << 16 : pair & 0xffff0000U);
+      }
+    } else {
+      e.x[0] = float_of_bits(static_cast<unsigned>(*from) << 16);
+    }
+    return e;
+  }
+  const float* const from = static_cast<const float*>(rows.data) + at;
+  if constexpr (kCount == 4) {
+    const FourFloats four = *reinterpret_cast<const FourFloats*>(from);
+    for (int j = 0; j < kCount; ++j)
+      e.x[j] = four.x[j];
+  } else {
+    e.x[0] = *from;
+  }
+  return e;
+}
+
+template <int kCount>
+LIMN_DEVICE void store(const GpuRowTask& task, long long row, int i, const Elements<kCount>& e) {
+  const long long at = row * task.out_stride + i;
+  if (task.out_is_bfloat16) {
+    auto* const to = static_cast<unsigned short*>(task.out) + at;
+    if constexpr (kCount == 4) {
+      FourBfloats four;
+      for (int j = 0; j < kCount; j += 2)
+        four.pairs[j / 2] = bfloat16_pair(e.x[j], e.x[j + 1]);
+      *reinterpret_cast<FourBfloats*>(to) = four;
+    } else {
+      *to = bfloat16_bits(e.x[0]);
+    }
+    return;
+  }
+  float* const to = static_cast<float*>(task.out) + at;
+  if constexpr (kCount == 4) {
+    FourFloats four;
+    for (int j = 0; j < kCount; ++j)
+      four.x[j] = e.x[j];
+    *reinterpret_cast<FourFloats*>(to) = four;
+  } else {
+    *to = e.x[0];
+  }
+}
+
+// A thread's share of a row.
+struct RowShare {
+  long long row;
+  int thread;  // of the row's
+  int slot;    // of the rows that the block computes
+};
+
+LIMN_DEVICE RowShare row_share(const GpuRowTask& task) {
+  const int rows_of_block = kThreads / task.threads_per_row;
+  const int slot = thread_index() / task.threads_per_row;
+  return {
+      static_cast<long long>(block_index()) * rows_of_block + slot,
+      thread_index() % task.threads_per_row,
+      slot};
+}
+
+// x + base
+template <int kCount>
+LIMN_DEVICE Elements<kCount> value(const GpuRowTask& task, long long row, int i) {
+  Elements<kCount> e = load<kCount>(task.x, row, i);
+  const Elements<kCount> base = load<kCount>(task.base, row, i);
+  for (int j = 0; j < kCount; ++j)
+    e.x[j] += base.x[j];
+  return e;
+}
+
+// out = e - minus
+template <int kCount>
+LIMN_DEVICE void finish(const GpuRowTask& task, long long row, int i, Elements<kCount> e) {
+  const Elements<kCount> minus = load<kCount>(task.minus, row, i);
+  for (int j = 0; j < kCount; ++j)
+    e.x[j] -= minus.x[j];
+  store(task, row, i, e);
+}
+
+template <int kCount>
+LIMN_DEVICE void scale_row(const GpuRowTask& task, float scale) {
+  const RowShare share = row_share(task);
+  if (share.row >= task.num_rows) return;
+  for (int i = share.thread * kCount; i < task.width; i += task.threads_per_row * kCount) {
+    Elements<kCount> e = load<kCount>(task.x, share.row, i);
+    const Elements<kCount> base = load<kCount>(task.base, share.row, i);
+    for (int j = 0; j < kCount; ++j)
+      e.x[j] = e.x[j] * scale + base.x[j];
+    finish(task, share.row, i, e);
+  }
+}
+
+LIMN_DEVICE float activation(GpuActivation kind, float v) {
+  switch (kind) {
+    case GpuActivation::Silu:
+      return v / (1 + expf(-v));
+    case GpuActivation::GeluTanh:
+      return 0.5F * v * (1 + tanhf(0.7978845608028654F * (v + 0.044715F * v * v * v)));
+    case GpuActivation::Gelu:
+      return 0.5F * v * (1 + erff(v * 0.7071067811865476F));
+    case GpuActivation::Relu:
+      return v < 0 ? 0 : v;  // a NaN stays one
+  }
+  return 0;
+}
+
+template <int kCount>
+LIMN_DEVICE void activate_row(const GpuRowTask& task, GpuActivation kind, bool gated) {
+  const RowShare share = row_share(task);
+  if (share.row >= task.num_rows) return;
+  for (int i = share.thread * kCount; i < task.width; i += task.threads_per_row * kCount) {
+    Elements<kCount> e = value<kCount>(task, share.row, i);
+    for (int j = 0; j < kCount; ++j)
+      e.x[j] = activation(kind, e.x[j]);
+    if (gated) {
+      const Elements<kCount> w = value<kCount>(task, share.row, i + task.width);
+      for (int j = 0; j < kCount; ++j)
+        e.x[j] *= w.x[j];
+    }
+    finish(task, share.row, i, e);
+  }
+}
+
+// The sum over the threads of a row, in each of them. All threads of the block take part.
+LIMN_DEVICE float sum_of_row(const GpuRowTask& task, float x, float* of_warps) {
+  for (int mask = 16; mask > 0; mask /= 2)
+    x += shuffle_xor(x, mask);
+  if (task.threads_per_row == 32) return x;
+  if (thread_index() % 32 == 0) of_warps[thread_index() / 32] = x;
+  sync_threads();
+  float sum = 0;
+  for (int warp = 0; warp < kThreads / 32; ++warp)
+    sum += of_warps[warp];
+  sync_threads();
+  return sum;
+}
+
+// Shared memory: one float for each warp, then the rows' values.
+template <int kCount>
+LIMN_DEVICE void norm_row(const GpuRowTask& task, const GpuNorm& norm) {
+  const RowShare share = row_share(task);
+  const bool is_there = share.row < task.num_rows;
+  auto* const of_warps = reinterpret_cast<float*>(shared_memory());
+  float* const values = of_warps + kThreads / 32 + share.slot * task.width;
+  const int begin = is_there ? share.thread * kCount : task.width;
+  const int step = task.threads_per_row * kCount;
+
+  float sum = 0;
+  for (int i = begin; i < task.width; i += step) {
+    const Elements<kCount> e = value<kCount>(task, share.row, i);
+    for (int j = 0; j < kCount; ++j) {
+      values[i + j] = e.x[j];
+      sum += e.x[j];
+    }
+  }
+  const auto width = static_cast<float>(task.width);
+  const float mean = norm.subtracts_mean ? sum_of_row(task, sum, of_warps) / width : 0;
+  float squares = 0;
+  for (int i = begin; i < task.width; i += step) {
+    for (int j = 0; j < kCount; ++j) {
+      const float centred = values[i + j] - mean;
+      squares += centred * centred;
+    }
+  }
+  const float variance = sum_of_row(task, squares, of_warps) / width;
+  const float scale = 1 / sqrtf(variance + norm.epsilon);
+  for (int i = begin; i < task.width; i += step) {
+    Elements<kCount> e;
+    for (int j = 0; j < kCount; ++j) {
+      e.x[j] = (values[i + j] - mean) * scale;
+      if (norm.weight != nullptr) e.x[j] *= norm.weight[i + j];
+      if (norm.bias != nullptr) e.x[j] += norm.bias[i + j];
+    }
+    finish(task, share.row, i, e);
+  }
+}
+
+}  // namespace
+
+LIMN_KERNEL void limn_scale(GpuRowTask task, float scale) {
+  if (task.is_vectorizable) {
+    scale_row<4>(task, scale);
+  } else {
+    scale_row<1>(task, scale);
+  }
+}
+
+LIMN_KERNEL void limn_activate(GpuRowTask task, GpuActivation kind, int gated) {
+  if (task.is_vectorizable) {
+    activate_row<4>(task, kind, gated != 0);
+  } else {
+    activate_row<1>(task, kind, gated != 0);
+  }
+}
+
+LIMN_KERNEL void limn_norm(GpuRowTask task, GpuNorm norm) {
+  if (task.is_vectorizable) {
+    norm_row<4>(task, norm);
+  } else {
+    norm_row<1>(task, norm);
+  }
+}
+
+// One pair of dimensions of a head for each thread.
+LIMN_KERNEL void limn_rotate(GpuRotationTask task) {
+  const long long i = static_cast<long long>(block_index()) * kThreads + thread_index();
+  const int pair = static_cast<int>(i % task.num_pairs);
+  const int head = static_cast<int>(i / task.num_pairs % task.num_heads);
+  const long long row = i / task.num_pairs / task.num_heads;
+  if (row >= task.num_rows) return;
+  const int first = task.pairs_neighbours ? 2 * pair : pair;
+  const int second = task.pairs_neighbours ? 2 * pair + 1 : pair + task.num_pairs;
+  float* const x = task.x + row * task.row_stride + static_cast<long long>(head) * task.head_dim;
+  const long long angle = task.table_row[row] * task.num_pairs + pair;
+  const float c = task.cos[angle];
+  const float s = task.sin[angle];
+  const float a = x[first];
+  const float b = x[second];
+  x[first] = a * c - b * s;
+  x[second] = b * c + a * s;
+}
+
+}  // namespace limn
