@@ -24,9 +24,9 @@ rm -rf "$run_directory"
 if [ "$(id -u)" -eq 0 ]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
-# Oversubscribed: a machine with one core shows it, too.
+# Oversubscribed, and on the CPU: a machine with one core or one GPU shows it, too.
 mpirun --oversubscribe -n 2 build/release/limn run "$job" \
-  --parallel.tensor_parallel 2 --output.path "$run_directory"
+  --parallel.tensor_parallel 2 --parallel.device cpu --output.path "$run_directory"
 
 build/release/limn show "$run_directory" "${samples[@]/#/--sample=}"
 echo "The relevance of every sample is in $run_directory/relevance.h5"

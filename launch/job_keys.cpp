@@ -38,8 +38,7 @@ constexpr std::array<std::string_view, 1> kFormats = {"jsonl"};
 constexpr std::array<std::string_view, 1> kLaterFormats = {"squad"};
 constexpr std::array<std::string_view, 1> kTargets = {"given"};
 constexpr std::array<std::string_view, 1> kLaterTargets = {"generate"};
-constexpr std::array<std::string_view, 2> kDevices = {"auto", "cpu"};
-constexpr std::array<std::string_view, 1> kLaterDevices = {"cuda"};
+constexpr std::array<std::string_view, 3> kDevices = {"auto", "cpu", "cuda"};
 
 // From a member of Job to a value.
 
@@ -206,8 +205,8 @@ constexpr std::array kJobKeys = {
     key<&Job::parallel, &ParallelOptions::device>(
         "parallel.device",
         KeyEffect::Neutral,
-        WordRule{kDevices, kLaterDevices},
-        "where the model runs"),
+        WordRule{kDevices, {}},
+        "where the model runs; auto: on GPUs if there are any"),
     key<&Job::checkpoint, &CheckpointOptions::interval_s>(
         "checkpoint.interval_s",
         KeyEffect::Neutral,

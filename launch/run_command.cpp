@@ -18,6 +18,7 @@
 #include "launch/logging.h"
 #include "launch/thread_count.h"
 #include "sharding/agreement.h"
+#include "sharding/device_choice.h"
 #include "sharding/process_mesh.h"
 #include "storage/checkpoint.h"
 #include "storage/run_directory.h"
@@ -64,8 +65,10 @@ class Run {
     job_ = agree(world_, [&] { return read_job(command.job_path, command.overrides); });
     at::set_num_threads(choose_thread_count(session_.ranks_on_node()));
 
+    const at::Device device = agree(world_, [&] { return choose_device(job_.parallel.device); });
     const ProcessMesh mesh = agree(world_, [&] {
-      return ProcessMesh::create(session_.rank(), session_.size(), job_.parallel.tensor_parallel);
+      return ProcessMesh::create(
+          session_.rank(), session_.size(), job_.parallel.tensor_parallel, device);
     });
     const ModelConfig model = agree(world_, [&] { return load_model_config(job_.model.path); });
     const Checkpoint checkpoint = agree(world_, [&] { return Checkpoint(job_.model.path); });
@@ -87,7 +90,7 @@ class Run {
           mesh.tensor_ranks(),
           weight_dtype(job_.model.dtype, checkpoint, model));
     });
-    if (coordinates()) log_start(mesh, model, arithmetic);
+    if (coordinates()) log_start(mesh, model, arithmetic, device);
 
     SweepEngine engine(model.decoder, weights, job_.explain.suppression, arithmetic);
     const RunOutcome outcome = compute(mesh, engine);
@@ -140,14 +143,19 @@ class Run {
     return coordinator ? coordinator->outcome() : RunOutcome::Done;
   }
 
-  void log_start(const ProcessMesh& mesh, const ModelConfig& model, SweepCompute arithmetic) const {
+  void log_start(
+      const ProcessMesh& mesh,
+      const ModelConfig& model,
+      SweepCompute arithmetic,
+      at::Device device) const {
     const DatasetSurvey& survey = coordination_->survey;
     spdlog::info(
-        "{}: {} with {} layers, in {}; groups x tensor ranks: {} x {}, threads a rank: {}",
+        "{}: {} with {} layers, in {} on {}; groups x tensor ranks: {} x {}, threads a rank: {}",
         job_.model.path.string(),
         model.model_type,
         model.decoder.num_layers(),
         name_of(arithmetic),
+        device_text(device),
         mesh.num_groups(),
         mesh.tensor_parallel(),
         at::get_num_threads());

@@ -7,9 +7,14 @@ namespace limn {
 
 enum class ReduceOp { Sum, Max };
 
-// Every member function but rank() and size() is collective: all ranks of the group call it, in the
-// same order and with tensors of the same shape and dtype. Tensors are contiguous and on the
-// group's device; dtypes are float32, float64 and int64. Threads: one thread at a time.
+// Every member function but rank(), size() and synchronize() is collective: all ranks of the group
+// call it, in the same order and with tensors of the same shape and dtype. Tensors are contiguous
+// and on the group's device; dtypes are float32, float64 and int64, on GPUs bfloat16 and float16,
+// too. Threads: one thread at a time.
+//
+// On CPUs a collective waits for its result. On GPUs it is ordered like a kernel of ATen: enqueued
+// on the device's current stream, behind what computes its input and before what uses its result,
+// and the host does not wait. Where limn says of a function that it waits, this is what it means.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -25,6 +30,12 @@ class Communicator {
 
   // Overwrites `values` with those of `root`. Waits.
   virtual void broadcast(at::Tensor& values, int root) = 0;
+
+  // Lets the host wait until this rank's GPU has done all that is enqueued on its current stream,
+  // watching for partners that fail, which a copy to the host would not: it would wait for ever.
+  // Where nothing is enqueued, on CPUs, or there are no partners, there is nothing to wait for. Not
+  // collective. Throws InternalError when the group has failed.
+  virtual void synchronize() = 0;
 };
 
 }  // namespace limn

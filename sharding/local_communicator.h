@@ -15,6 +15,8 @@ class LocalCommunicator : public Communicator {
   void all_reduce(at::Tensor& values, ReduceOp op) override;
   at::Tensor all_gather(const at::Tensor& values) override;
   void broadcast(at::Tensor& values, int root) override;
+
+  void synchronize() override {}
 };
 
 }  // namespace limn

@@ -1,6 +1,7 @@
 // MPI's handles and return codes, wrapped once. Private to sharding.
 #pragma once
 
+#include <string>
 #include <utility>
 
 #include <mpi.h>
@@ -11,6 +12,9 @@ namespace limn {
 
 // Throws InternalError with MPI's own words unless `code` is MPI_SUCCESS.
 void check_mpi(int code, const char* call);
+
+// The name of the node that this rank runs on.
+std::string node_name();
 
 // Owns: one communicator, freed at the end. Threads: as the communicator inside.
 class MpiComm {
@@ -37,6 +41,7 @@ class MpiComm {
   // Collective over MPI_COMM_WORLD.
   static MpiComm duplicate_world();
   static MpiComm split_world(int color);
+  static MpiComm split_world_by_node();
 
   MPI_Comm get() const { return comm_; }
 

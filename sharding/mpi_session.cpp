@@ -8,18 +8,6 @@
 
 namespace limn {
 
-namespace {
-
-int count_ranks_on_node(int rank) {
-  MPI_Comm node = MPI_COMM_NULL;
-  check_mpi(
-      MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node),
-      "MPI_Comm_split_type");
-  return MpiComm(node).size();
-}
-
-}  // namespace
-
 MpiSession::MpiSession(int* argc, char*** argv) {
   // mpirun --oversubscribe sets this by itself, srun and mpirun in a job with enough slots never
   // do.
@@ -29,7 +17,7 @@ MpiSession::MpiSession(int* argc, char*** argv) {
   check(provided == MPI_THREAD_MULTIPLE, "this MPI was built without MPI_THREAD_MULTIPLE");
   check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
-  ranks_on_node_ = count_ranks_on_node(rank_);
+  ranks_on_node_ = MpiComm::split_world_by_node().size();
 }
 
 MpiSession::~MpiSession() {

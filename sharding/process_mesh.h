@@ -3,21 +3,26 @@
 
 #include <memory>
 
+#include <c10/core/Device.h>
+
 #include "sharding/communicator.h"
 #include "sharding/mailbox.h"
 
 namespace limn {
 
-// All ranks, as a group of their own. Collective over all ranks.
+// All ranks, as a group of their own, which takes tensors on the CPU. Collective over all ranks.
 std::unique_ptr<Communicator> world_communicator();
 
 // Rank r of the world belongs to group r / tensor_parallel and is tensor rank r mod
 // tensor_parallel. A group holds one copy of the model; its tensor rank 0 is its leader.
 class ProcessMesh {
  public:
-  // Collective over all ranks. Throws JobError, on every rank, when tensor_parallel does not divide
-  // the number of ranks.
-  static ProcessMesh create(int world_rank, int world_size, int tensor_parallel);
+  // Groups that compute on `device`, this rank's own (see choose_device); all ranks have one of the
+  // same kind. Collective over all ranks. Throws JobError, on every rank, when tensor_parallel does
+  // not divide the number of ranks, and InternalError when GPUs cannot be connected. Warns of
+  // groups of GPUs that are spread over nodes.
+  static ProcessMesh create(
+      int world_rank, int world_size, int tensor_parallel, at::Device device = at::kCPU);
 
   int world_rank() const { return world_rank_; }
 
@@ -40,7 +45,7 @@ class ProcessMesh {
   const Mailbox& mailbox() const { return mailbox_; }
 
  private:
-  ProcessMesh(int world_rank, int world_size, int tensor_parallel);
+  ProcessMesh(int world_rank, int world_size, int tensor_parallel, at::Device device);
 
   int world_rank_;
   int world_size_;

@@ -218,7 +218,11 @@ TEST_F(BadInputTest, MoreTensorRanksThanHeads) {
 
 TEST_F(BadInputTest, WhatThisVersionDoesNotDoYet) {
   expect_refused(run("target = \"generate\""), 78, {"explain.target", "generate"});
-  expect_refused(run("", "device = \"cuda\""), 78, {"parallel.device", "cuda"});
+}
+
+// Tests without the label `gpu` see no GPU, wherever they run.
+TEST_F(BadInputTest, GpusWhereThereAreNone) {
+  expect_refused(run("", "device = \"cuda\""), 78, {"parallel.device is cuda and there is no GPU"});
 }
 
 }  // namespace limn::test

@@ -14,6 +14,7 @@
 #include "sharding/agreement.h"
 #include "sharding/local_communicator.h"
 #include "sharding/mailbox.h"
+#include "sharding/nccl_communicator.h"
 #include "sharding/process_mesh.h"
 
 namespace limn::test {
@@ -218,6 +219,10 @@ TEST(ProcessMeshTest, RefusesATensorParallelThatDoesNotDivideTheRanks) {
   const auto ranks = world_communicator();
   const int too_many = ranks->size() + 1;
   EXPECT_THROW(ProcessMesh::create(ranks->rank(), ranks->size(), too_many), JobError);
+}
+
+TEST(NcclTest, SaysItsVersionWithoutAGpu) {
+  EXPECT_THAT(nccl_version(), testing::StartsWith("2."));
 }
 
 }  // namespace limn::test

@@ -229,7 +229,6 @@ TEST(JobFileTest, RefusesByNameWhatThisVersionDoesNotDoYet) {
       {"explain.units", "delimiter"},
       {"explain.units", "grid:2x3"},
       {"explain.target", "generate"},
-      {"parallel.device", "cuda"},
   };
   for (const Case& refused : cases) {
     EXPECT_THAT(

@@ -1,4 +1,5 @@
-// The main of tests that run on several ranks: rank 0 prints, every rank's failures count.
+// The main of tests that run on several ranks: rank 0 prints, every rank's failures count. Where
+// all tests were skipped it ends with 77, so that ctest says so.
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -8,6 +9,8 @@
 #include "sharding/process_mesh.h"
 
 namespace {
+
+constexpr int kAllSkipped = 77;
 
 // What a rank other than 0 prints: its failures.
 class FailurePrinter : public testing::EmptyTestEventListener {
@@ -47,5 +50,10 @@ int main(int argc, char** argv) {
   }
   session.finalize();
   // One rank tells the launcher; the others would only add their noise.
-  return session.rank() == 0 ? static_cast<int>(failures.item<std::int64_t>()) : 0;
+  if (session.rank() != 0) return 0;
+  if (failures.item<std::int64_t>() != 0) return 1;
+  const auto& tests = *testing::UnitTest::GetInstance();
+  const bool all_skipped =
+      tests.skipped_test_count() > 0 && tests.skipped_test_count() == tests.test_to_run_count();
+  return all_skipped ? kAllSkipped : 0;
 }
