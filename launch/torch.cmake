@@ -76,7 +76,7 @@ else()
 endif()
 # CUDA's libraries come with the wheel, too, in Python packages beside it: limn uses the runtime, NCCL, and
 # NVRTC, which compiles its kernels for the GPU that it finds. None of them needs a GPU to be linked or loaded.
-# libtorch_cuda.so, which is large, is loaded where there is one (worker/gpu).
+# libtorch_cuda.so, which is large, is loaded where there is one (sharding/gpu.h).
 set(LIMN_NVIDIA ${torch_folder}/../nvidia)
 set(limn_cuda_libraries
   ${torch_folder}/lib/libc10_cuda.so

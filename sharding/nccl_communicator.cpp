@@ -120,7 +120,9 @@ void NcclCommunicator::throw_if_failed() {
   ncclResult_t state = ncclSuccess;
   const ncclResult_t asked = ncclCommGetAsyncError(comm_.get(), &state);
   if (asked != ncclSuccess) fail("ncclCommGetAsyncError", text_of(asked, comm_.get()));
-  if (state != ncclSuccess) fail("a collective", text_of(state, comm_.get()));
+  if (state != ncclSuccess && state != ncclInProgress) {
+    fail("a collective", text_of(state, comm_.get()));
+  }
 }
 
 ncclDataType_t NcclCommunicator::datatype_of(const at::Tensor& values) const {
