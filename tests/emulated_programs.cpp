@@ -108,144 +108,160 @@ GpuProgram& EmulatedPrograms::attention(const GpuAttentionVariant& variant) {
   }
 
 #define LIMN_HEAD_DIM 1
-#define LIMN_PIECES 2
+#define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
-namespace dim1_warps8 {
+namespace dim1_pieces3_warps8 {
 using namespace limn;
 }
-#define limn dim1_warps8
+#define limn dim1_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
-LIMN_REGISTER(dim1_warps8)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_KEYS
-
-#define LIMN_HEAD_DIM 4
-#define LIMN_PIECES 2
-#define LIMN_WARPS 8
-#define LIMN_KEYS 64
-namespace dim4_warps8 {
-using namespace limn;
-}
-#define limn dim4_warps8
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim4_warps8)
+LIMN_REGISTER(dim1_pieces3_warps8)
 #undef LIMN_HEAD_DIM
 #undef LIMN_PIECES
 #undef LIMN_WARPS
 #undef LIMN_KEYS
 
 #define LIMN_HEAD_DIM 6
-#define LIMN_PIECES 2
+#define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
-namespace dim6_warps8 {
+namespace dim6_pieces3_warps8 {
 using namespace limn;
 }
-#define limn dim6_warps8
+#define limn dim6_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
-LIMN_REGISTER(dim6_warps8)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_KEYS
-
-#define LIMN_HEAD_DIM 7
-#define LIMN_PIECES 2
-#define LIMN_WARPS 8
-#define LIMN_KEYS 64
-namespace dim7_warps8 {
-using namespace limn;
-}
-#define limn dim7_warps8
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim7_warps8)
+LIMN_REGISTER(dim6_pieces3_warps8)
 #undef LIMN_HEAD_DIM
 #undef LIMN_PIECES
 #undef LIMN_WARPS
 #undef LIMN_KEYS
 
 #define LIMN_HEAD_DIM 20
-#define LIMN_PIECES 2
+#define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
-namespace dim20_warps8 {
+namespace dim20_pieces3_warps8 {
 using namespace limn;
 }
-#define limn dim20_warps8
+#define limn dim20_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
-LIMN_REGISTER(dim20_warps8)
+LIMN_REGISTER(dim20_pieces3_warps8)
 #undef LIMN_HEAD_DIM
 #undef LIMN_PIECES
 #undef LIMN_WARPS
 #undef LIMN_KEYS
 
 #define LIMN_HEAD_DIM 64
-#define LIMN_PIECES 2
+#define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
-namespace dim64_warps8 {
+namespace dim64_pieces3_warps8 {
 using namespace limn;
 }
-#define limn dim64_warps8
+#define limn dim64_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
-LIMN_REGISTER(dim64_warps8)
+LIMN_REGISTER(dim64_pieces3_warps8)
 #undef LIMN_HEAD_DIM
 #undef LIMN_PIECES
 #undef LIMN_WARPS
 #undef LIMN_KEYS
 
 #define LIMN_HEAD_DIM 80
-#define LIMN_PIECES 2
+#define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
-namespace dim80_warps8 {
+namespace dim80_pieces3_warps8 {
 using namespace limn;
 }
-#define limn dim80_warps8
+#define limn dim80_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
-LIMN_REGISTER(dim80_warps8)
+LIMN_REGISTER(dim80_pieces3_warps8)
 #undef LIMN_HEAD_DIM
 #undef LIMN_PIECES
 #undef LIMN_WARPS
 #undef LIMN_KEYS
 
 #define LIMN_HEAD_DIM 128
+#define LIMN_PIECES 3
+#define LIMN_WARPS 8
+#define LIMN_KEYS 64
+namespace dim128_pieces3_warps8 {
+using namespace limn;
+}
+#define limn dim128_pieces3_warps8
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim128_pieces3_warps8)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 20
+#define LIMN_PIECES 1
+#define LIMN_WARPS 8
+#define LIMN_KEYS 64
+namespace dim20_pieces1_warps8 {
+using namespace limn;
+}
+#define limn dim20_pieces1_warps8
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim20_pieces1_warps8)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 20
 #define LIMN_PIECES 2
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
-namespace dim128_warps8 {
+namespace dim20_pieces2_warps8 {
 using namespace limn;
 }
-#define limn dim128_warps8
+#define limn dim20_pieces2_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
-LIMN_REGISTER(dim128_warps8)
+LIMN_REGISTER(dim20_pieces2_warps8)
 #undef LIMN_HEAD_DIM
 #undef LIMN_PIECES
 #undef LIMN_WARPS
 #undef LIMN_KEYS
 
 #define LIMN_HEAD_DIM 6
-#define LIMN_PIECES 2
+#define LIMN_PIECES 3
 #define LIMN_WARPS 4
-#define LIMN_KEYS 16
-namespace dim6_warps4 {
+#define LIMN_KEYS 32
+namespace dim6_pieces3_warps4 {
 using namespace limn;
 }
-#define limn dim6_warps4
+#define limn dim6_pieces3_warps4
 #include "worker/gpu/attention.cu"
 #undef limn
-LIMN_REGISTER(dim6_warps4)
+LIMN_REGISTER(dim6_pieces3_warps4)
+#undef LIMN_HEAD_DIM
+#undef LIMN_PIECES
+#undef LIMN_WARPS
+#undef LIMN_KEYS
+
+#define LIMN_HEAD_DIM 20
+#define LIMN_PIECES 3
+#define LIMN_WARPS 4
+#define LIMN_KEYS 16
+namespace dim20_pieces3_warps4 {
+using namespace limn;
+}
+#define limn dim20_pieces3_warps4
+#include "worker/gpu/attention.cu"
+#undef limn
+LIMN_REGISTER(dim20_pieces3_warps4)
 #undef LIMN_HEAD_DIM
 #undef LIMN_PIECES
 #undef LIMN_WARPS
@@ -254,14 +270,14 @@ LIMN_REGISTER(dim6_warps4)
 #define LIMN_HEAD_DIM 20
 #define LIMN_PIECES 2
 #define LIMN_WARPS 4
-#define LIMN_KEYS 16
-namespace dim20_warps4 {
+#define LIMN_KEYS 32
+namespace dim20_pieces2_warps4 {
 using namespace limn;
 }
-#define limn dim20_warps4
+#define limn dim20_pieces2_warps4
 #include "worker/gpu/attention.cu"
 #undef limn
-LIMN_REGISTER(dim20_warps4)
+LIMN_REGISTER(dim20_pieces2_warps4)
 #undef LIMN_HEAD_DIM
 #undef LIMN_PIECES
 #undef LIMN_WARPS

@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "storage/error.h"
 #include "tests/attention_problem.h"
 #include "tests/emulated_programs.h"
 #include "tests/gpu_under_test.h"
@@ -19,8 +20,9 @@ namespace limn::test {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-// Factors of products are exact to 2^-16.
-constexpr double kRounding = 1e-4;
+// With factors that are exact to 2^-24 and to 2^-16: logits reach 15, and values 4.
+constexpr double kRounding = 1e-5;
+constexpr double kRoundingOfTwoPieces = 5e-4;
 constexpr std::int64_t kBlockRows = 100;
 
 enum class Where {
@@ -52,13 +54,14 @@ class GpuAttentionTest : public testing::TestWithParam<Where> {
     throw std::logic_error("an unknown place");
   }
 
-  at::Tensor attention(const Problem& problem, RowSet rows = RowSet::All) {
+  at::Tensor attention(const Problem& problem, RowSet rows = RowSet::All, int pieces = 3) {
     const std::int64_t head_dim = problem.projected.queries.size(2);
     AttentionOptions options = problem.options;
     for (at::Tensor* const tensor : {&options.key_bias, &options.sinks}) {
       if (tensor->defined()) *tensor = tensor->to(device());
     }
-    GpuAttentionPlan plan(problem.layout, options.heads, head_dim, device(), programs());
+    GpuAttentionPlan plan(
+        problem.layout, options.heads, head_dim, pieces, device(), programs());
     GpuAttention attention(plan, options);
     return attention_of_all_blocks(
         attention, problem.layout, problem.projected, rows, device());
@@ -70,7 +73,7 @@ class GpuAttentionTest : public testing::TestWithParam<Where> {
 
  private:
   EmulatedPrograms large_{232448};
-  EmulatedPrograms small_{16 << 10};
+  EmulatedPrograms small_{20 << 10};
 };
 
 }  // namespace
@@ -112,6 +115,17 @@ TEST_P(GpuAttentionTest, EqualsDenseAttentionForHeadsOfAnyWidth) {
     EXPECT_LT(error(problem.with(SuppressionKind::LogAdditive)), kRounding) << head_dim;
     EXPECT_LT(error(problem.with(SuppressionKind::ShiftedFull, 5)), kRounding) << head_dim;
   }
+}
+
+TEST_P(GpuAttentionTest, IsNearWithTwoPiecesAndNearerThanWithOne) {
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 20);
+  problem.with(SuppressionKind::Shifted, 70).with_sinks();
+  const at::Tensor expected = problem.dense();
+  const auto error_of = [&](int pieces) {
+    return largest_error(attention(problem, RowSet::All, pieces), expected);
+  };
+  EXPECT_LT(error_of(2), kRoundingOfTwoPieces);
+  if (GetParam() != Where::EmulatedSmall) EXPECT_GT(error_of(1), 10 * error_of(2));
 }
 
 TEST_P(GpuAttentionTest, EqualsDenseAttentionForAnyNumberOfQueriesPerKey) {

@@ -310,7 +310,9 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
 
   std::optional<GpuAttentionPlan> gpu_plan;
   if (device().is_cuda()) {
-    gpu_plan.emplace(layout, weights_.heads.runs, config_.head_dim, device());
+    // All of a float32, or much more than the rounding of the products leaves of a difference.
+    const int pieces = compute_ == SweepCompute::Float32 ? 3 : 2;
+    gpu_plan.emplace(layout, weights_.heads.runs, config_.head_dim, pieces, device());
   }
   HiddenRows hidden(layout, suppression_.kind, device());
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {

@@ -1,8 +1,8 @@
 // Attention of the segments of a sweep on a GPU (FlashAttention-2, Dao 2023, with the queries of all
 // heads of a key/value head in one tile). Compiled with
 //   LIMN_HEAD_DIM  of a head
-//   LIMN_PIECES    bfloat16 that a float32 is split into: 1, or 2, with which products have an error
-//                  of 2^-16 of their factors
+//   LIMN_PIECES    bfloat16 that a float32 is split into: products have an error of 2^-(8 pieces) of
+//                  their factors; 3 hold all of a float32
 //   LIMN_WARPS     of a thread block, 16 queries each
 //   LIMN_KEYS      that are in shared memory at a time: a multiple of 16
 // Sums, softmax and output are float32.
@@ -56,17 +56,19 @@ LIMN_DEVICE void write_pieces(unsigned short* row, int column, float x) {
   }
 }
 
-// c += a b of numbers in pieces; the product of two second pieces is below what is kept.
+// c += a b of numbers in pieces, the smallest products first; those that are smaller than what the
+// pieces leave of a number are not made.
 LIMN_DEVICE void multiply_add_pieces(
     Products& c,
     const unsigned (&a)[kPieces][4],
     const unsigned (&b)[kPieces][4],
     int first) {
-  if (kPieces > 1) {
-    multiply_add(c, a[0], b[kPieces - 1][first], b[kPieces - 1][first + 1]);
-    multiply_add(c, a[kPieces - 1], b[0][first], b[0][first + 1]);
+#pragma unroll
+  for (int sum = kPieces - 1; sum >= 0; --sum) {
+#pragma unroll
+    for (int i = 0; i <= sum; ++i)
+      multiply_add(c, a[i], b[sum - i][first], b[sum - i][first + 1]);
   }
-  multiply_add(c, a[0], b[0][first], b[0][first + 1]);
 }
 
 // Keys that a thread block needs.

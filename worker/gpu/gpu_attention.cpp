@@ -16,10 +16,11 @@ namespace {
 constexpr int kPackThreads = 256;
 
 // The largest thread block that the device has the shared memory for.
-GpuAttentionVariant variant_for(std::int64_t head_dim, int shared_bytes_limit) {
+GpuAttentionVariant variant_for(std::int64_t head_dim, int pieces, int shared_bytes_limit) {
   for (const int warps : {8, 4}) {
     for (const int keys : {64, 32, 16}) {
-      const GpuAttentionVariant variant{.head_dim = head_dim, .warps = warps, .keys = keys};
+      const GpuAttentionVariant variant{
+          .head_dim = head_dim, .pieces = pieces, .warps = warps, .keys = keys};
       // Wider heads and more warps than this do not fit into the registers.
       if (warps == 8 && (head_dim > 128 || keys < 64)) continue;
       if (variant.shared_bytes() <= shared_bytes_limit) return variant;
@@ -56,13 +57,14 @@ GpuAttentionPlan::GpuAttentionPlan(
     const SweepLayout& layout,
     std::vector<HeadRun> heads,
     std::int64_t head_dim,
+    int pieces,
     at::Device device,
     GpuPrograms& programs)
     : layout_(layout),
       heads_(std::move(heads)),
       device_(device),
       programs_(programs),
-      variant_(variant_for(head_dim, programs.shared_bytes_limit())),
+      variant_(variant_for(head_dim, pieces, programs.shared_bytes_limit())),
       factors_(moved_to(device, dense_factors(layout))) {}
 
 const at::Tensor& GpuAttentionPlan::tiles(const RowBlock& block, RowSet rows) {

@@ -14,13 +14,15 @@
 namespace limn {
 
 // What all layers of a sweep share: which thread block computes which queries, and the factors of
-// all keys, on the device. Borrows: layout and programs. Threads: one thread at a time.
+// all keys, on the device. A float32 is multiplied as the sum of `pieces` bfloat16, 1 to 3: an error
+// of 2^-(8 pieces) of the factors. Borrows: layout and programs. Threads: one thread at a time.
 class GpuAttentionPlan {
  public:
   GpuAttentionPlan(
       const SweepLayout& layout,
       std::vector<HeadRun> heads,
       std::int64_t head_dim,
+      int pieces,
       at::Device device,
       GpuPrograms& programs = gpu_programs());
 
@@ -49,9 +51,7 @@ class GpuAttentionPlan {
   std::map<std::pair<std::size_t, RowSet>, at::Tensor> tiles_;  // by the block's first segment
 };
 
-// One layer's attention on a GPU: as SuppressedAttention, with float32 products replaced by those
-// of numbers that are the sum of two bfloat16, an error of 2^-16 of their factors. Borrows: the
-// plan. Does not wait.
+// One layer's attention on a GPU. Borrows: the plan. Does not wait.
 class GpuAttention final : public LayerAttention {
  public:
   GpuAttention(GpuAttentionPlan& plan, AttentionOptions options);
