@@ -48,7 +48,8 @@ grep -qF "calling init: $machine_mpi" "$work/mpi.log" || fail "LIMN_MPI was not 
 
 # The data of ICU that the bundle keeps do as the whole.
 for test in units_test tokenizer_test; do
-  LD_LIBRARY_PATH=$work/bundle/lib "$build/tests/$test" >"$work/$test.log" || { cat "$work/$test.log"; fail "$test fails with the bundle's libraries"; }
+  LD_LIBRARY_PATH=$work/bundle/lib "$build/tests/$test" >"$work/$test.log" ||
+    { cat "$work/$test.log"; fail "$test fails with the bundle's libraries"; }
 done
 
 "$cmake" --install "$build" --prefix "$work/bundle" --component tests >>"$work/install.log"
@@ -56,7 +57,7 @@ done
 # No file may look for libraries where they were on this machine.
 while IFS= read -r file; do
   paths=$(readelf -d "$file" 2>/dev/null | sed -n 's/.*(\(RPATH\|RUNPATH\)).*\[\(.*\)\]/\2/p' | tr ':' '\n')
-  if grep -v '^\$ORIGIN/' <<<"$paths" | grep -q .; then
+  if grep -v '^[$]ORIGIN/' <<<"$paths" | grep -q .; then
     fail "a run path does not begin with \$ORIGIN: $file: $paths"
   fi
 done < <(find "$work/bundle/lib" "$work/bundle/libexec" -type f)

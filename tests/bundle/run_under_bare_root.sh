@@ -22,7 +22,9 @@ unset LD_LIBRARY_PATH
 # Without Python PyTorch must be named; with it, by a link to the program, too.
 code=0
 /bundle/bin/limn --version 2>/tmp/refusal || code=$?
-[ $code -eq 69 ] && grep -q LIMN_TORCH /tmp/refusal || fail "without PyTorch: exit code $code: $(cat /tmp/refusal)"
+if [ $code -ne 69 ] || ! grep -q LIMN_TORCH /tmp/refusal; then
+  fail "without PyTorch: exit code $code: $(cat /tmp/refusal)"
+fi
 cat >/bin/python3 <<'PYTHON'
 #!/bin/sh
 PYTHONHOME=/python PYTHONPATH=/site-packages LD_LIBRARY_PATH=/python/lib exec /python/bin/python "$@"
