@@ -10,6 +10,7 @@
 
 #include "tests/limn_program.h"
 #include "tests/temporary_folder.h"
+#include "tests/test_folders.h"
 
 namespace limn::test {
 
@@ -21,8 +22,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 
-const std::filesystem::path kExample =
-    std::filesystem::path(LIMN_SOURCE_DIR) / "launch/examples/stories260K";
+const std::filesystem::path kExample = source_folder() / "launch/examples/stories260K";
 
 class BadInputTest : public testing::Test {
  protected:

@@ -16,6 +16,7 @@
 #include "tests/messages.h"
 #include "tests/safetensors_writer.h"
 #include "tests/temporary_folder.h"
+#include "tests/test_folders.h"
 
 namespace limn::test {
 
@@ -331,7 +332,7 @@ TEST_F(CheckpointTest, DamageIsReadOrRefusedNeverACrash) {
 
 // The expected values were read from the file with Python's struct and json.
 TEST(TrainedCheckpointTest, ReadsARealModel) {
-  const auto folder = std::filesystem::path(LIMN_SHARED_DIR) / "models/stories260K-hf";
+  const auto folder = shared_folder() / "models/stories260K-hf";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "needs " << folder;
   const Checkpoint checkpoint(folder);
   EXPECT_EQ(checkpoint.names().size(), 47);

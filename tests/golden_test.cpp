@@ -14,6 +14,7 @@
 #include "sharding/process_mesh.h"
 #include "storage/checkpoint.h"
 #include "storage/json_file.h"
+#include "tests/test_folders.h"
 #include "worker/decoder_weights.h"
 #include "worker/model_family.h"
 #include "worker/sweep.h"
@@ -97,8 +98,7 @@ class GoldenTest : public testing::TestWithParam<std::string> {
     return load_decoder_weights(checkpoint, model, *ranks, dtype);
   }
 
-  const std::filesystem::path folder =
-      std::filesystem::path(LIMN_TEST_DATA) / "golden" / GetParam();
+  const std::filesystem::path folder = test_data() / "golden" / GetParam();
   const nlohmann::json golden = read_json(folder / "golden.json");
   const ModelConfig model = load_model_config(folder);
   const Checkpoint checkpoint{folder};
@@ -182,7 +182,7 @@ namespace {
 // Every folder of tests/data/golden.
 std::vector<std::string> golden_folders() {
   std::vector<std::string> names;
-  const std::filesystem::path golden = std::filesystem::path(LIMN_TEST_DATA) / "golden";
+  const std::filesystem::path golden = test_data() / "golden";
   for (const auto& entry : std::filesystem::directory_iterator(golden)) {
     if (entry.is_directory()) names.push_back(entry.path().filename().string());
   }

@@ -12,6 +12,7 @@
 
 #include "launch/job_keys.h"
 #include "storage/error.h"
+#include "tests/test_folders.h"
 
 namespace limn::test {
 namespace {
@@ -356,7 +357,7 @@ TEST(JobKeysTest, HaveNamesThatAreFoundAndDefaultsThatAreAllowed) {
 }
 
 TEST(JobKeysTest, AreAllExplainedOnTheDocumentsPage) {
-  std::ifstream page(std::filesystem::path(LIMN_SOURCE_DIR) / "docs" / "job-file.md");
+  std::ifstream page(source_folder() / "docs" / "job-file.md");
   const std::string text(std::istreambuf_iterator<char>(page), {});
   for (const JobKey& key : job_keys())
     EXPECT_THAT(text, HasSubstr("`" + std::string(key.name) + "`"));

@@ -11,6 +11,7 @@
 #include "sharding/local_communicator.h"
 #include "storage/checkpoint.h"
 #include "storage/json_file.h"
+#include "tests/test_folders.h"
 #include "worker/decoder_weights.h"
 #include "worker/model_family.h"
 
@@ -139,7 +140,7 @@ TEST(KeyFactorsTest, ATokenWithoutLengthIsLikeNoOther) {
 class GoldenFactorsTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenFactorsTest, AreThoseOfTheRealEmbeddings) {
-  const auto folder = std::filesystem::path(LIMN_TEST_DATA) / "golden" / GetParam();
+  const auto folder = test_data() / "golden" / GetParam();
   const nlohmann::json golden = read_json(folder / "golden.json");
   const Checkpoint checkpoint(folder);
   LocalCommunicator alone;

@@ -16,6 +16,7 @@
 #include "storage/relevance_file.h"
 #include "tests/limn_program.h"
 #include "tests/temporary_folder.h"
+#include "tests/test_folders.h"
 
 namespace limn::test {
 
@@ -99,8 +100,7 @@ class RunTest : public testing::Test {
 }  // namespace
 
 TEST_F(RunTest, GivesTheAnswersOfTransformers) {
-  const nlohmann::json oracle =
-      read_json(std::filesystem::path(LIMN_TEST_DATA) / "stories260K" / "oracle.json");
+  const nlohmann::json oracle = read_json(test_data() / "stories260K" / "oracle.json");
   const nlohmann::json& expected = oracle["samples"];
   const std::size_t num_cases = expected[0]["cases"].size();
   for (std::size_t c = 0; c < num_cases; ++c) {
@@ -219,7 +219,7 @@ class GoldenRunTest : public RunTest {
   }
 
   static std::filesystem::path golden_folder(const std::string& name) {
-    return std::filesystem::path(LIMN_TEST_DATA) / "golden" / name;
+    return test_data() / "golden" / name;
   }
 };
 

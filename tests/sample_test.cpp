@@ -11,6 +11,7 @@
 
 #include "coordinator/code_points.h"
 #include "storage/error.h"
+#include "tests/test_folders.h"
 
 namespace limn::test {
 namespace {
@@ -25,9 +26,8 @@ using testing::IsEmpty;
 using testing::StartsWith;
 using testing::ThrowsMessage;
 
-const std::filesystem::path kTokenizerFolder =
-    std::filesystem::path(LIMN_TEST_DATA) / "sample_tokenizer";
-const std::filesystem::path kSharedFolder = LIMN_SHARED_DIR;
+const std::filesystem::path kTokenizerFolder = test_data() / "sample_tokenizer";
+const std::filesystem::path kSharedFolder = shared_folder();
 
 json read_json_of(const std::filesystem::path& path) {
   return json::parse(std::ifstream(path));

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/test_folders.h"
+
 namespace limn::test {
 
 namespace {
@@ -24,7 +26,7 @@ bool updates_snapshots() {
 }  // namespace
 
 void expect_snapshot(std::string_view name, const std::string& text) {
-  const std::filesystem::path path = std::filesystem::path(LIMN_TEST_DATA) / "snapshots" / name;
+  const std::filesystem::path path = test_data() / "snapshots" / name;
   if (updates_snapshots()) {
     std::filesystem::create_directories(path.parent_path());
     std::ofstream(path, std::ios::binary) << text;

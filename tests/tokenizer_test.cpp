@@ -16,6 +16,7 @@
 
 #include "coordinator/code_points.h"
 #include "storage/error.h"
+#include "tests/test_folders.h"
 
 namespace limn::test {
 
@@ -36,11 +37,11 @@ std::string read_file(const std::filesystem::path& path) {
 }
 
 std::filesystem::path data_folder(const std::string& name) {
-  return std::filesystem::path(LIMN_TEST_DATA) / "tokenizers" / name;
+  return test_data() / "tokenizers" / name;
 }
 
-std::filesystem::path shared_folder(const std::string& name) {
-  return std::filesystem::path(LIMN_SHARED_DIR) / "tokenizers" / name;
+std::filesystem::path shared_tokenizer(const std::string& name) {
+  return shared_folder() / "tokenizers" / name;
 }
 
 nlohmann::json data_json(const std::string& name) {
@@ -122,7 +123,7 @@ TEST(TokenizerTest, EncodesAsPythonDoes) {
 
 class PublishedTokenizerTest : public ::testing::TestWithParam<std::string> {
  protected:
-  std::filesystem::path folder() const { return shared_folder(GetParam()); }
+  std::filesystem::path folder() const { return shared_tokenizer(GetParam()); }
 
   // The texts of NAME.inp, which stand between separator lines.
   std::vector<std::string> texts() const {

@@ -19,6 +19,7 @@
 #include "storage/json_file.h"
 #include "tests/messages.h"
 #include "tests/temporary_folder.h"
+#include "tests/test_folders.h"
 
 namespace limn::test {
 
@@ -32,7 +33,7 @@ using testing::HasSubstr;
 
 // What torch.save wrote, by make_archives.py.
 std::filesystem::path archive_folder(const std::string& name) {
-  return std::filesystem::path(LIMN_TEST_DATA) / "torch_archive" / name;
+  return test_data() / "torch_archive" / name;
 }
 
 std::filesystem::path archive(const std::string& name) {
@@ -148,7 +149,7 @@ TEST(TorchArchiveTest, TiedTensorsShareTheirBytes) {
 
 // The same model saved by safetensors.
 TEST(TorchArchiveTest, HasTheSameModelAsItsSafetensorsTwin) {
-  const Checkpoint twin(std::filesystem::path(LIMN_TEST_DATA) / "golden/llama");
+  const Checkpoint twin(test_data() / "golden/llama");
   const Checkpoint checkpoint(archive_folder("llama"));
   ASSERT_EQ(checkpoint.names(), twin.names());
   ASSERT_FALSE(twin.names().empty());
