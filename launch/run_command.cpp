@@ -88,7 +88,8 @@ class Run {
           checkpoint,
           model,
           mesh.tensor_ranks(),
-          weight_dtype(job_.model.dtype, checkpoint, model));
+          weight_dtype(job_.model.dtype, checkpoint, model),
+          device);
     });
     if (coordinates()) log_start(mesh, model, arithmetic, device);
 

@@ -1,5 +1,7 @@
 #include "tests/emulated_gpu.h"
 
+#include <ucontext.h>
+
 #include <csetjmp>
 #include <cstdint>
 #include <cstring>
@@ -8,8 +10,6 @@
 #include <stdexcept>
 #include <utility>
 #include <vector>
-
-#include <ucontext.h>
 
 namespace limn {
 
@@ -261,6 +261,7 @@ float shuffle_xor(float value, int mask) {
     int mask;
     float other;
   } operand{value, mask, 0};
+
   test::meet_warp(operand, [](Operand** lanes) {
     for (int lane = 0; lane < test::kLanes; ++lane)
       lanes[lane]->other = lanes[lane ^ lanes[lane]->mask]->value;

@@ -6,7 +6,6 @@
 
 #include "tests/emulated_gpu.h"
 #include "worker/gpu/kernel_tasks.h"
-
 #include "worker/gpu/rows.cu"
 
 namespace limn::test {
@@ -26,8 +25,7 @@ class EmulatedRows final : public GpuProgram {
  public:
   void launch(const GpuLaunch& launch) override {
     if (launch.kernel == "limn_scale") {
-      run(launch,
-          [&] { limn_scale(argument<GpuRowTask>(launch, 0), argument<float>(launch, 1)); });
+      run(launch, [&] { limn_scale(argument<GpuRowTask>(launch, 0), argument<float>(launch, 1)); });
     } else if (launch.kernel == "limn_norm") {
       run(launch,
           [&] { limn_norm(argument<GpuRowTask>(launch, 0), argument<GpuNorm>(launch, 1)); });
@@ -96,24 +94,23 @@ GpuProgram& EmulatedPrograms::attention(const GpuAttentionVariant& variant) {
 }  // namespace limn::test
 
 // A variant's text is compiled in a namespace of its own, in which it finds what is in limn.
-#define LIMN_REGISTER(name)                                                          \
-  namespace limn::test {                                                             \
-  const Registration name##_registration(                                            \
-      {.head_dim = LIMN_HEAD_DIM,                                                    \
-       .pieces = LIMN_PIECES,                                                        \
-       .warps = LIMN_WARPS,                                                          \
-       .keys = LIMN_KEYS},                                                           \
-      ::name::limn_attend,                                                           \
-      ::name::limn_pack);                                                            \
+#define LIMN_REGISTER(name)                                                                       \
+  namespace limn::test {                                                                          \
+  const Registration name##_registration(                                                         \
+      {.head_dim = LIMN_HEAD_DIM, .pieces = LIMN_PIECES, .warps = LIMN_WARPS, .keys = LIMN_KEYS}, \
+      ::name::limn_attend,                                                                        \
+      ::name::limn_pack);                                                                         \
   }
 
 #define LIMN_HEAD_DIM 1
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
+
 namespace dim1_pieces3_warps8 {
 using namespace limn;
 }
+
 #define limn dim1_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
@@ -127,9 +124,11 @@ LIMN_REGISTER(dim1_pieces3_warps8)
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
+
 namespace dim6_pieces3_warps8 {
 using namespace limn;
 }
+
 #define limn dim6_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
@@ -143,9 +142,11 @@ LIMN_REGISTER(dim6_pieces3_warps8)
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
+
 namespace dim20_pieces3_warps8 {
 using namespace limn;
 }
+
 #define limn dim20_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
@@ -159,9 +160,11 @@ LIMN_REGISTER(dim20_pieces3_warps8)
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
+
 namespace dim64_pieces3_warps8 {
 using namespace limn;
 }
+
 #define limn dim64_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
@@ -175,9 +178,11 @@ LIMN_REGISTER(dim64_pieces3_warps8)
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
+
 namespace dim80_pieces3_warps8 {
 using namespace limn;
 }
+
 #define limn dim80_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
@@ -191,9 +196,11 @@ LIMN_REGISTER(dim80_pieces3_warps8)
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
+
 namespace dim128_pieces3_warps8 {
 using namespace limn;
 }
+
 #define limn dim128_pieces3_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
@@ -207,9 +214,11 @@ LIMN_REGISTER(dim128_pieces3_warps8)
 #define LIMN_PIECES 1
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
+
 namespace dim20_pieces1_warps8 {
 using namespace limn;
 }
+
 #define limn dim20_pieces1_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
@@ -223,9 +232,11 @@ LIMN_REGISTER(dim20_pieces1_warps8)
 #define LIMN_PIECES 2
 #define LIMN_WARPS 8
 #define LIMN_KEYS 64
+
 namespace dim20_pieces2_warps8 {
 using namespace limn;
 }
+
 #define limn dim20_pieces2_warps8
 #include "worker/gpu/attention.cu"
 #undef limn
@@ -235,49 +246,19 @@ LIMN_REGISTER(dim20_pieces2_warps8)
 #undef LIMN_WARPS
 #undef LIMN_KEYS
 
-#define LIMN_HEAD_DIM 6
-#define LIMN_PIECES 3
-#define LIMN_WARPS 4
-#define LIMN_KEYS 32
-namespace dim6_pieces3_warps4 {
-using namespace limn;
-}
-#define limn dim6_pieces3_warps4
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim6_pieces3_warps4)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_KEYS
-
 #define LIMN_HEAD_DIM 20
 #define LIMN_PIECES 3
 #define LIMN_WARPS 4
 #define LIMN_KEYS 16
+
 namespace dim20_pieces3_warps4 {
 using namespace limn;
 }
+
 #define limn dim20_pieces3_warps4
 #include "worker/gpu/attention.cu"
 #undef limn
 LIMN_REGISTER(dim20_pieces3_warps4)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_KEYS
-
-#define LIMN_HEAD_DIM 20
-#define LIMN_PIECES 2
-#define LIMN_WARPS 4
-#define LIMN_KEYS 32
-namespace dim20_pieces2_warps4 {
-using namespace limn;
-}
-#define limn dim20_pieces2_warps4
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim20_pieces2_warps4)
 #undef LIMN_HEAD_DIM
 #undef LIMN_PIECES
 #undef LIMN_WARPS

@@ -1,5 +1,5 @@
-// The programs of worker/gpu, compiled for the emulation of emulated_gpu.h. Their tensors lie on the
-// CPU.
+// The programs of worker/gpu, compiled for the emulation of emulated_gpu.h. Their tensors lie on
+// the CPU.
 #pragma once
 
 #include "worker/gpu/gpu_program.h"

@@ -1,6 +1,8 @@
 // Log-probabilities and deltas of real checkpoints' shapes against transformers in float64.
 // tests/data/golden/README.md says how the answers were made.
 
+#include "tests/golden.h"
+
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -14,7 +16,6 @@
 #include "sharding/process_mesh.h"
 #include "storage/checkpoint.h"
 #include "storage/json_file.h"
-#include "tests/test_folders.h"
 #include "worker/decoder_weights.h"
 #include "worker/model_family.h"
 #include "worker/sweep.h"
@@ -28,65 +29,6 @@ constexpr double kTolerance = 2e-4;
 // are rounded: 0.004 to 0.012 were measured. With experts 0.04, for nearly tied ones change places.
 constexpr double kDifferenceTolerance = 0.03;
 constexpr double kExpertsDifferenceTolerance = 0.12;
-
-SuppressionKind kind_of(const std::string& name) {
-  if (name == "log_additive") return SuppressionKind::LogAdditive;
-  if (name == "multiplicative") return SuppressionKind::Multiplicative;
-  if (name == "shifted") return SuppressionKind::Shifted;
-  EXPECT_EQ(name, "shifted_full");
-  return SuppressionKind::ShiftedFull;
-}
-
-BatchPiece piece_of(const nlohmann::json& golden) {
-  BatchPiece piece;
-  piece.tokens = golden["input_ids"].get<std::vector<std::int32_t>>();
-  piece.tokens.pop_back();
-  EXPECT_EQ(piece.fed_length(), golden["sequence_length"].get<std::int64_t>());
-  piece.prompt_length = golden["prompt_length"].get<std::int64_t>();
-  piece.target_ids = golden["target_ids"].get<std::vector<std::int32_t>>();
-  for (const auto& unit : golden["units"]) {
-    piece.perturbations.push_back({unit.get<std::vector<std::int32_t>>()});
-  }
-  return piece;
-}
-
-double largest_difference(const nlohmann::json& expected, const float* got) {
-  double largest = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const double error = std::abs(expected[i].get<double>() - got[i]);
-    largest = std::isnan(error) ? 1e9 : std::max(largest, error);
-  }
-  return largest;
-}
-
-Suppression suppression_of(const nlohmann::json& expected) {
-  Suppression suppression;
-  suppression.kind = kind_of(expected["semantics"]);
-  suppression.factor = expected["factor"];
-  if (!expected["kappa"].is_null()) suppression.similarity_threshold = expected["kappa"];
-  return suppression;
-}
-
-// Sums of squares over deltas, and over how far from them others are.
-struct RelativeError {
-  double squared_error = 0;
-  double squared_value = 0;
-
-  // `got` one for each target of each unit, in the order of `expected`.
-  void add(const nlohmann::json& expected, const std::vector<float>& got) {
-    auto one = got.begin();
-    for (const auto& unit : expected) {
-      for (const double delta : unit) {
-        squared_error += (*one - delta) * (*one - delta);
-        squared_value += delta * delta;
-        ++one;
-      }
-    }
-    EXPECT_EQ(one, got.end());
-  }
-
-  double root() const { return std::sqrt(squared_error / squared_value); }
-};
 
 class GoldenTest : public testing::TestWithParam<std::string> {
  protected:
@@ -176,21 +118,6 @@ TEST_P(GoldenTest, MultipliesInFloat32WhateverWeightsAreKeptAs) {
       SweepEngine(model.decoder, kept, {}).run(batch),
       SweepEngine(model.decoder, widened, {}).run(batch));
 }
-
-namespace {
-
-// Every folder of tests/data/golden.
-std::vector<std::string> golden_folders() {
-  std::vector<std::string> names;
-  const std::filesystem::path golden = test_data() / "golden";
-  for (const auto& entry : std::filesystem::directory_iterator(golden)) {
-    if (entry.is_directory()) names.push_back(entry.path().filename().string());
-  }
-  std::ranges::sort(names);
-  return names;
-}
-
-}  // namespace
 
 INSTANTIATE_TEST_SUITE_P(
     Families, GoldenTest, testing::ValuesIn(golden_folders()), [](const auto& parameter) {

@@ -14,8 +14,9 @@
 namespace limn {
 
 // What all layers of a sweep share: which thread block computes which queries, and the factors of
-// all keys, on the device. A float32 is multiplied as the sum of `pieces` bfloat16, 1 to 3: an error
-// of 2^-(8 pieces) of the factors. Borrows: layout and programs. Threads: one thread at a time.
+// all keys, on the device. A float32 is multiplied as the sum of `pieces` bfloat16, 1 to 3: an
+// error of 2^-(8 pieces) of the factors. Borrows: layout and programs. Threads: one thread at a
+// time.
 class GpuAttentionPlan {
  public:
   GpuAttentionPlan(
