@@ -54,12 +54,6 @@ std::vector<std::int64_t> stored_shape(const ShardRequest& request) {
   return shape;
 }
 
-std::vector<std::int64_t> shard_shape(const ShardRequest& request) {
-  std::vector<std::int64_t> shape = request.shape;
-  if (request.dimension) shape[*request.dimension] = request.slice.size();
-  return shape;
-}
-
 at::Tensor slice_of(const at::Tensor& stored, const ShardRequest& request) {
   const at::Tensor tensor = request.orientation == Orientation::InOut ? stored.t() : stored;
   if (!request.dimension) return tensor;
@@ -87,21 +81,14 @@ const StoredTensor* ShardLoader::find(const ShardRequest& request) {
   return stored;
 }
 
-at::Tensor ShardLoader::load(const ShardRequest& request, at::ScalarType dtype) {
-  return load_joined({&request, 1}, dtype);
-}
-
 at::Tensor ShardLoader::load_joined(std::span<const ShardRequest> requests, at::ScalarType dtype) {
   std::vector<const StoredTensor*> stored;
   for (const ShardRequest& request : requests)
     stored.push_back(find(request));
   if (std::ranges::find(stored, nullptr) != stored.end()) return {};
 
-  std::vector<std::int64_t> shape = shard_shape(requests.front());
-  for (const ShardRequest& request : requests.subspan(1))
-    shape[0] += shard_shape(request)[0];
   // A copy even where nothing is converted: the weights must not depend on the mapped file.
-  at::Tensor joined = at::empty(shape, dtype);
+  at::Tensor joined = at::empty(joined_shape(requests), dtype);
   std::int64_t row = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const at::Tensor slice = slice_of(borrow(*stored[i]), requests[i]);

@@ -149,8 +149,8 @@ TEST(CommandLineTest, NamesTheCommandThatWasMeant) {
       "limn: unknown command, did you mean run; see limn --help: rnu");
   EXPECT_EQ(
       refusal({"job.toml"}),
-      "limn: unknown command, expected run or show; see limn --help: job.toml");
-  EXPECT_EQ(refusal({}), "limn: a command expected, run or show; see limn --help");
+      "limn: unknown command, expected run, show or bench; see limn --help: job.toml");
+  EXPECT_EQ(refusal({}), "limn: a command expected, run, show or bench; see limn --help");
 }
 
 TEST(CommandLineTest, RefusesArgumentsThatAreMissingOrTooMany) {
