@@ -181,7 +181,7 @@ std::string text_of(const BenchReport& report) {
   text += line(
       "samples",
       fmt::format(
-          "{} of {} prompt tokens, {} target tokens and {} perturbations, {} at {}",
+          "{}, each with {} prompt tokens, {} target tokens and {} perturbations, {} at {}",
           report.samples.count,
           report.samples.tokens,
           report.samples.targets,

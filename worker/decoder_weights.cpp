@@ -383,8 +383,8 @@ class WeightReader {
       const Slice& slice) {
     const bool is_stored_less_one = config_.norm == NormKind::RmsPlusOne;
     const double center = is_stored_less_one ? 0 : 1;
-    at::Tensor weight = load(
-        {name, std::move(shape), dimension, slice, Orientation::OutIn, center}, at::kFloat);
+    at::Tensor weight =
+        load({name, std::move(shape), dimension, slice, Orientation::OutIn, center}, at::kFloat);
     if (weight.defined() && is_stored_less_one) weight.add_(1);
     return weight;
   }
@@ -419,13 +419,14 @@ class WeightReader {
   // [heads/t, head_dim] of a tensor for each head; those of other ranks are only looked at.
   at::Tensor stacked_gains(const std::string& pattern, std::int64_t num_heads, const Slice& held) {
     std::vector<at::Tensor> gains;
+    bool are_all_there = true;
     for (std::int64_t head = 0; head < num_heads; ++head) {
       const at::Tensor weight =
           gain(numbered(pattern, head) + ".weight", {config_.head_dim}, std::nullopt, {});
-      if (!weight.defined()) return {};
+      are_all_there = are_all_there && weight.defined();
       if (head >= held.begin && head < held.end) gains.push_back(weight);
     }
-    return at::stack(gains);
+    return are_all_there ? at::stack(gains) : at::Tensor();
   }
 
   at::Tensor vocabulary_shard(const std::string& name) {
@@ -455,9 +456,8 @@ class WeightReader {
 }  // namespace
 
 at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& model) {
-  const StoredTensor* const embedding = checkpoint.find(
-      fmt::format(
-          "{}{}.weight", prefix_in(ShardLoader(checkpoint), model.names), model.names.embedding));
+  const StoredTensor* const embedding = checkpoint.find(fmt::format(
+      "{}{}.weight", prefix_in(ShardLoader(checkpoint), model.names), model.names.embedding));
   if (embedding != nullptr && embedding->dtype == StoredDtype::Bfloat16) return at::kBFloat16;
   if (embedding != nullptr && embedding->dtype == StoredDtype::Float16) return at::kHalf;
   return at::kFloat;
