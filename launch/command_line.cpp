@@ -182,15 +182,33 @@ struct BenchNumber {
   std::int64_t& (*of)(BenchOptions& options);
 };
 
-constexpr std::array<BenchNumber, 7> kBenchNumbers = {{
-    {"--tokens", 1, [](BenchOptions& options) -> auto& { return options.samples.tokens; }},
-    {"--targets", 1, [](BenchOptions& options) -> auto& { return options.samples.targets; }},
-    {"--units", 0, [](BenchOptions& options) -> auto& { return options.samples.units; }},
-    {"--samples", 1, [](BenchOptions& options) -> auto& { return options.samples.count; }},
-    {"--batches", 0, [](BenchOptions& options) -> auto& { return options.batches; }},
-    {"--layers", 0, [](BenchOptions& options) -> auto& { return options.layers; }},
-    {"--repeat", 1, [](BenchOptions& options) -> auto& { return options.repeat; }},
-}};
+constexpr std::array<BenchNumber, 7> kBenchNumbers = {
+    {{"--tokens", 1, [](BenchOptions& options) -> auto& {return options.samples.tokens;
+}  // namespace
+}  // namespace limn
+
+, {"--targets", 1, [](BenchOptions& options) -> auto& {return options.samples.targets;
+}
+}
+, {"--units", 0, [](BenchOptions& options) -> auto& {return options.samples.units;
+}
+}
+, {"--samples", 1, [](BenchOptions& options) -> auto& {return options.samples.count;
+}
+}
+, {"--batches", 0, [](BenchOptions& options) -> auto& {return options.batches;
+}
+}
+, {"--layers", 0, [](BenchOptions& options) -> auto& {return options.layers;
+}
+}
+, {"--repeat", 1, [](BenchOptions& options) -> auto& {return options.repeat;
+}
+}
+,
+}
+}
+;
 
 // The three commands and the program itself, with all their flags.
 struct ProgramParser {

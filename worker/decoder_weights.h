@@ -60,18 +60,18 @@ struct DecoderWeights {
 at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& model);
 
 // Takes this rank's slices from `source`; a tensor that it does not have stays undefined. Matrices
-// and tables are kept as `dtype`, norms, biases and routers as float32. Borrows: `tensor_ranks`, for
-// as long as the weights live. Throws JobError when there are more tensor ranks than heads.
+// and tables are kept as `dtype`, norms, biases and routers as float32. Borrows: `tensor_ranks`,
+// for as long as the weights live. Throws JobError when there are more tensor ranks than heads.
 DecoderWeights read_decoder_weights(
     ShardSource& source,
     const ModelConfig& model,
     Communicator& tensor_ranks,
     at::ScalarType dtype);
 
-// Reads this rank's slices of a checkpoint. Matrices and tables are kept as `dtype`, whatever is stored; norms,
-// biases and routers as float32. Borrows: `tensor_ranks`, for as long as the weights live. Throws
-// DataError naming the tensors (ten at most, and their number) that are missing, misshapen or not
-// expected; JobError when there are more tensor ranks than heads.
+// Reads this rank's slices of a checkpoint. Matrices and tables are kept as `dtype`, whatever is
+// stored; norms, biases and routers as float32. Borrows: `tensor_ranks`, for as long as the weights
+// live. Throws DataError naming the tensors (ten at most, and their number) that are missing,
+// misshapen or not expected; JobError when there are more tensor ranks than heads.
 DecoderWeights load_decoder_weights(
     const Checkpoint& checkpoint,
     const ModelConfig& model,
