@@ -41,7 +41,7 @@ UsageError usage_error(std::string_view command, std::string_view what_is_wrong)
 }
 
 // One command of the program, or the program itself: which flags it has and what was written after
-// it. Every flag but --help and --version takes a value.
+// it. Every flag takes a value but --help, --version and switches.
 class CommandParser {
  public:
   // Borrows: `app`.
@@ -58,6 +58,11 @@ class CommandParser {
 
   void add_flag(const std::string& flag) {
     app_.add_option(flag)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    flags_.push_back(flag);
+  }
+
+  void add_switch(const std::string& flag) {
+    app_.add_flag(flag);
     flags_.push_back(flag);
   }
 
@@ -90,6 +95,20 @@ class CommandParser {
           name_, fmt::format("{} must be one of {}", flag, fmt::join(words, ", ")), *written);
     }
     return found - words.begin();
+  }
+
+  // The value of a flag that takes a whole number.
+  std::optional<std::int64_t> whole_number(const std::string& flag, std::int64_t minimum) const {
+    const std::optional<std::string> written = value(flag);
+    if (!written) return std::nullopt;
+    std::int64_t number = 0;
+    const char* const end = written->data() + written->size();
+    const auto [stopped_at, error] = std::from_chars(written->data(), end, number);
+    if (error != std::errc() || stopped_at != end || number < minimum) {
+      throw usage_error(
+          name_, fmt::format("{} must be a whole number of at least {}", flag, minimum), *written);
+    }
+    return number;
   }
 
   // The first argument that nothing asked for.
@@ -140,7 +159,58 @@ class CommandParser {
   std::vector<std::string> flags_;
 };
 
-// The two commands and the program itself, with all their flags.
+// Flags of `limn bench` that stand for keys of the job file.
+struct BenchFlag {
+  const char* flag;
+  std::string_view key;
+};
+
+constexpr std::array<BenchFlag, 7> kBenchKeys = {{
+    {"--dtype", "model.dtype"},
+    {"--compute", "model.compute"},
+    {"--suppression", "explain.suppression"},
+    {"--factor", "explain.factor"},
+    {"--tensor-parallel", "parallel.tensor_parallel"},
+    {"--batch-tokens", "parallel.batch_tokens"},
+    {"--device", "parallel.device"},
+}};
+
+// Those that take a whole number of their own.
+struct BenchNumber {
+  const char* flag;
+  std::int64_t minimum;
+  std::int64_t& (*of)(BenchOptions& options);
+};
+
+constexpr std::array<BenchNumber, 7> kBenchNumbers = {
+    {{"--tokens", 1, [](BenchOptions& options) -> auto& {return options.samples.tokens;
+}  // namespace
+}  // namespace limn
+
+, {"--targets", 1, [](BenchOptions& options) -> auto& {return options.samples.targets;
+}
+}
+, {"--units", 0, [](BenchOptions& options) -> auto& {return options.samples.units;
+}
+}
+, {"--samples", 1, [](BenchOptions& options) -> auto& {return options.samples.count;
+}
+}
+, {"--batches", 0, [](BenchOptions& options) -> auto& {return options.batches;
+}
+}
+, {"--layers", 0, [](BenchOptions& options) -> auto& {return options.layers;
+}
+}
+, {"--repeat", 1, [](BenchOptions& options) -> auto& {return options.repeat;
+}
+}
+,
+}
+}
+;
+
+// The three commands and the program itself, with all their flags.
 struct ProgramParser {
   ProgramParser() {
     app.require_subcommand(0, 1);
@@ -154,12 +224,21 @@ struct ProgramParser {
     show.add_flag("--color");
     show.add_flag("--width");
     show.add_argument("RUN_DIR");
+
+    for (const BenchNumber& number : kBenchNumbers)
+      bench.add_flag(number.flag);
+    for (const BenchFlag& flag : kBenchKeys)
+      bench.add_flag(flag.flag);
+    bench.add_flag("--json");
+    bench.add_switch("--collectives");
+    bench.add_argument("CONFIG");
   }
 
   CLI::App app;
   CommandParser program{app, "limn"};
   CommandParser run{*app.add_subcommand("run"), "limn run"};
   CommandParser show{*app.add_subcommand("show"), "limn show"};
+  CommandParser bench{*app.add_subcommand("bench"), "limn bench"};
 };
 
 LogOptions log_options(const CommandParser& run) {
@@ -181,41 +260,72 @@ RunCommand run_command(const CommandParser& run) {
   return command;
 }
 
-std::optional<std::int64_t> columns(const CommandParser& show) {
-  const std::optional<std::string> written = show.value("--width");
-  if (!written) return std::nullopt;
-  std::int64_t columns = 0;
-  const char* const end = written->data() + written->size();
-  const auto [stopped_at, error] = std::from_chars(written->data(), end, columns);
-  if (error != std::errc() || stopped_at != end || columns < kFewestColumns) {
-    throw usage_error(
-        show.name(),
-        fmt::format("--width must be a whole number of at least {}", kFewestColumns),
-        *written);
-  }
-  return columns;
-}
-
 ShowCommand show_command(const CommandParser& show) {
   ShowCommand command;
   command.options.path = show.sole_argument("RUN_DIR", "a run directory or a relevance file");
   command.options.sample_ids = show.values("--sample");
   if (const auto choice = show.word("--color", kColorChoices))
     command.options.color = static_cast<ColorChoice>(*choice);
-  command.options.columns = columns(show);
+  command.options.columns = show.whole_number("--width", kFewestColumns);
+  return command;
+}
+
+// What the job would be.
+Job bench_job(const CommandParser& bench) {
+  Job job;
+  for (const auto& [flag, name] : kBenchKeys) {
+    const std::optional<std::string> written = bench.value(flag);
+    if (!written) continue;
+    const JobKey& key = *find_job_key(name);
+    const std::optional<JobValue> value = value_of_text(key.rule, *written);
+    if (!value) {
+      throw usage_error(
+          bench.name(), fmt::format("{} must be {}", flag, expectation(key.rule)), *written);
+    }
+    if (const auto wrong = objection(key.rule, *value))
+      throw usage_error(bench.name(), fmt::format("{} {}", flag, *wrong), *written);
+    key.set(job, *value);
+  }
+  return job;
+}
+
+BenchCommand bench_command(const CommandParser& bench) {
+  BenchCommand command;
+  BenchOptions& options = command.options;
+  if (bench.has("--collectives")) {
+    options.subject = BenchSubject::Collectives;
+    bench.refuse_unknown_flags();
+    if (bench.has("CONFIG"))
+      throw usage_error(
+          bench.name(), "no config is read with --collectives", bench.values("CONFIG").front());
+  } else {
+    options.config = bench.sole_argument("CONFIG", "a config.json or a folder with one");
+  }
+  for (const BenchNumber& number : kBenchNumbers) {
+    if (const auto value = bench.whole_number(number.flag, number.minimum))
+      number.of(options) = *value;
+  }
+  if (options.samples.units > options.samples.tokens) {
+    throw usage_error(
+        bench.name(),
+        "--units must be at most --tokens",
+        fmt::format("{} of {}", options.samples.units, options.samples.tokens));
+  }
+  options.job = bench_job(bench);
+  if (const auto file = bench.value("--json")) options.json = *file;
   return command;
 }
 
 // What is wrong with a line that does not begin with a command.
 UsageError no_command(const CommandParser& program) {
-  constexpr std::array<std::string_view, 2> kCommands = {"run", "show"};
+  constexpr std::array<std::string_view, 3> kCommands = {"run", "show", "bench"};
   const std::optional<std::string> written = program.surplus_argument();
-  if (!written) return usage_error(program.name(), "a command expected, run or show");
+  if (!written) return usage_error(program.name(), "a command expected, run, show or bench");
   const std::optional<std::string_view> nearest = nearest_name(*written, kCommands);
   return usage_error(
       program.name(),
       nearest ? fmt::format("unknown command, did you mean {}", *nearest)
-              : "unknown command, expected run or show",
+              : "unknown command, expected run, show or bench",
       *written);
 }
 
@@ -227,11 +337,12 @@ UsageError missing_value(const CommandParser& command, const CLI::ArgumentMismat
 }
 
 Command understood(const ProgramParser& parser) {
-  const auto& [app, program, run, show] = parser;
+  const auto& [app, program, run, show, bench] = parser;
   if (run.has("--help")) return HelpRequest{run_help()};
   if (show.has("--help")) return HelpRequest{show_help()};
+  if (bench.has("--help")) return HelpRequest{bench_help()};
   if (program.has("--help")) return HelpRequest{program_help()};
-  for (const CommandParser* command : {&program, &run, &show}) {
+  for (const CommandParser* command : {&program, &run, &show, &bench}) {
     if (command->has("--version"))
       return VersionRequest{fmt::format("limn {}\n", software_version())};
   }
@@ -240,6 +351,7 @@ Command understood(const ProgramParser& parser) {
   if (program.surplus_argument()) throw no_command(program);
   if (run.was_given()) return run_command(run);
   if (show.was_given()) return show_command(show);
+  if (bench.was_given()) return bench_command(bench);
   throw no_command(program);
 }
 
@@ -250,7 +362,11 @@ Command parse_command_line(int argc, const char* const* argv) {
   try {
     parser.app.parse(argc, argv);
   } catch (const CLI::ArgumentMismatch& mismatch) {
-    throw missing_value(parser.run.was_given() ? parser.run : parser.show, mismatch);
+    const CommandParser* command = &parser.show;
+    for (const CommandParser* const other : {&parser.run, &parser.bench}) {
+      if (other->was_given()) command = other;
+    }
+    throw missing_value(*command, mismatch);
   }
   return understood(parser);
 }

@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "launch/bench_options.h"
 #include "launch/job_file.h"
 #include "launch/logging.h"
 #include "launch/show_command.h"
@@ -24,6 +25,11 @@ struct ShowCommand {
   ShowOptions options;
 };
 
+// limn bench CONFIG, limn bench --collectives
+struct BenchCommand {
+  BenchOptions options;
+};
+
 struct HelpRequest {
   std::string text;
 };
@@ -32,7 +38,7 @@ struct VersionRequest {
   std::string text;
 };
 
-using Command = std::variant<RunCommand, ShowCommand, HelpRequest, VersionRequest>;
+using Command = std::variant<RunCommand, ShowCommand, BenchCommand, HelpRequest, VersionRequest>;
 
 // Understands the arguments of main(). Prints nothing and reads nothing else.
 // Throws UsageError: one line that says what is wrong, with the nearest known name, and where help

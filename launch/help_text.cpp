@@ -19,9 +19,10 @@ attention to that unit is suppressed.
 Usage:
   limn run JOB.toml [--KEY VALUE]...   explain a dataset
   limn show RUN_DIR|FILE               look at what was computed
+  limn bench CONFIG                    measure how fast a model is here
   limn --version                       print the version
 
-`limn run --help` and `limn show --help` tell more.
+`limn run --help`, `limn show --help` and `limn bench --help` tell more.
 )";
 
 constexpr std::string_view kRunHelp =
@@ -62,6 +63,46 @@ Flags:
   --width COLUMNS   columns to use, at least 40 (default: the terminal's)
   --version         print the version
   -h, --help        print this text
+)";
+
+constexpr std::string_view kBenchHelp =
+    R"(Measures explanations on this machine with random weights: rows/s, useful FLOP/s
+beside those of the matrix products alone, the time by part, seconds for an
+explanation, memory. Needs the config of a model and no checkpoint.
+
+Usage:
+  limn bench CONFIG [FLAG VALUE]...
+  mpirun -n RANKS limn bench CONFIG [FLAG VALUE]...
+  mpirun -n RANKS limn bench --collectives [--device DEVICE] [--json FILE]
+
+CONFIG is a config.json or a folder with one. With several groups each measures
+the same at the same time. --collectives measures all-reduces over all ranks.
+
+What is explained:
+  --tokens N            tokens of a prompt (default: 1024)
+  --targets N           target tokens (default: 16)
+  --units N             perturbed tokens, 0: all of the prompt (default: 0)
+  --samples N           so many of these (default: 1)
+  --suppression WORD    log_additive (default), multiplicative, shifted or
+                        shifted_full
+  --factor NUMBER       of suppressed keys (default: 0)
+
+How:
+  --batch-tokens N      rows of one sweep (default: 16384)
+  --compute WORD        auto (default), float32, bfloat16 or bfloat16_delta
+  --dtype WORD          of the weights: bfloat16 (default), float16 or float32
+  --device WORD         auto (default), cpu or cuda
+  --tensor-parallel N   ranks that hold one copy of the model (default: 1)
+
+How much of it:
+  --batches N           only so many sweeps, spread evenly over the sample, 0:
+                        all (default: 0); the rest is extrapolated by cost
+  --layers N            only the model's first layers, 0: all (default: 0)
+  --repeat N            runs to take the median of (default: 3)
+
+  --json FILE           write the figures into this file, too
+  --version             print the version
+  -h, --help            print this text
 )";
 
 // `text` in lines of at most 80 columns, each after `indent` spaces.
@@ -120,6 +161,10 @@ std::string run_help() {
 
 std::string show_help() {
   return std::string(kShowHelp);
+}
+
+std::string bench_help() {
+  return std::string(kBenchHelp);
 }
 
 }  // namespace limn

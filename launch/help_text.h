@@ -8,5 +8,6 @@ namespace limn {
 std::string program_help();  // limn --help
 std::string run_help();      // limn run --help: with every key of the job file
 std::string show_help();     // limn show --help
+std::string bench_help();    // limn bench --help
 
 }  // namespace limn

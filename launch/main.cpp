@@ -20,7 +20,7 @@ namespace {
 
 using limn::ExitCode;
 
-// `limn run` is a program of many ranks, everything else one of a single process.
+// `limn run` and `limn bench` are programs of many ranks, everything else one of a single process.
 int run_distributed(int argc, char** argv) {
   limn::catch_stop_signals();
   limn::MpiSession session(&argc, &argv);
@@ -48,8 +48,9 @@ int run_alone(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    const bool is_run = argc > 1 && std::string_view(argv[1]) == "run";
-    return is_run ? run_distributed(argc, argv) : run_alone(argc, argv);
+    const std::string_view command = argc > 1 ? argv[1] : "";
+    const bool is_distributed = command == "run" || command == "bench";
+    return is_distributed ? run_distributed(argc, argv) : run_alone(argc, argv);
   } catch (...) {
     const limn::FailureText failure = limn::failure_text(std::current_exception());
     limn::log_failure(failure);

@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include "coordinator/protocol.h"
+#include "launch/bench_command.h"
 #include "launch/command_line.h"
 #include "launch/coordination.h"
 #include "launch/coordinator_thread.h"
@@ -203,6 +204,9 @@ ExitCode run_on_all_ranks(MpiSession& session, int argc, const char* const* argv
     const Command command = agree(*world, [&] { return parse_command_line(argc, argv); });
     if (const auto* const run = std::get_if<RunCommand>(&command)) {
       return Run(session, *world)(*run);
+    }
+    if (const auto* const bench = std::get_if<BenchCommand>(&command)) {
+      return bench_on_all_ranks(session, *world, bench->options);
     }
     if (session.rank() == 0) std::cout << requested_text(command);
     return ExitCode::Done;

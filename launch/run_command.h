@@ -1,4 +1,5 @@
-// `limn run`: explains a dataset on all ranks.
+// `limn run`: explains a dataset on all ranks; and the way of every command of many ranks to its
+// end.
 #pragma once
 
 #include "sharding/mpi_session.h"

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <ATen/ATen.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include "storage/error.h"
 
@@ -54,12 +55,6 @@ std::vector<std::int64_t> stored_shape(const ShardRequest& request) {
   return shape;
 }
 
-std::vector<std::int64_t> shard_shape(const ShardRequest& request) {
-  std::vector<std::int64_t> shape = request.shape;
-  if (request.dimension) shape[*request.dimension] = request.slice.size();
-  return shape;
-}
-
 at::Tensor slice_of(const at::Tensor& stored, const ShardRequest& request) {
   const at::Tensor tensor = request.orientation == Orientation::InOut ? stored.t() : stored;
   if (!request.dimension) return tensor;
@@ -67,6 +62,29 @@ at::Tensor slice_of(const at::Tensor& stored, const ShardRequest& request) {
 }
 
 }  // namespace
+
+void StagedUpload::copy(const at::Tensor& from, const at::Tensor& to) {
+  constexpr std::int64_t kPieceBytes = std::int64_t{64} << 20;
+  if (from.numel() == 0) return;
+  const std::int64_t row_bytes = to.nbytes() / to.size(0);
+  const std::int64_t most_rows = std::max<std::int64_t>(kPieceBytes / row_bytes, 1);
+  const c10::Stream stream = c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
+  for (std::int64_t row = 0; row < from.size(0); row += most_rows) {
+    const at::Tensor source = from.narrow(0, row, std::min(most_rows, from.size(0) - row));
+    Piece& piece = pieces_[next_++ % pieces_.size()];
+    const std::int64_t bytes = std::max(kPieceBytes, row_bytes);
+    if (!piece.memory.defined() || piece.memory.numel() < bytes) {
+      piece.memory = at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(true));
+    }
+    piece.has_left.synchronize();
+    const at::Tensor staged = piece.memory.narrow(0, 0, source.size(0) * row_bytes)
+                                  .view(to.scalar_type())
+                                  .view(source.sizes());
+    staged.copy_(source);
+    to.narrow(0, row, source.size(0)).copy_(staged, /*non_blocking=*/true);
+    piece.has_left.record(stream);
+  }
+}
 
 const StoredTensor* ShardLoader::find(const ShardRequest& request) {
   requested_.insert(request.name);
@@ -87,25 +105,24 @@ const StoredTensor* ShardLoader::find(const ShardRequest& request) {
   return stored;
 }
 
-at::Tensor ShardLoader::load(const ShardRequest& request, at::ScalarType dtype) {
-  return load_joined({&request, 1}, dtype);
-}
-
 at::Tensor ShardLoader::load_joined(std::span<const ShardRequest> requests, at::ScalarType dtype) {
   std::vector<const StoredTensor*> stored;
   for (const ShardRequest& request : requests)
     stored.push_back(find(request));
   if (std::ranges::find(stored, nullptr) != stored.end()) return {};
 
-  std::vector<std::int64_t> shape = shard_shape(requests.front());
-  for (const ShardRequest& request : requests.subspan(1))
-    shape[0] += shard_shape(request)[0];
   // A copy even where nothing is converted: the weights must not depend on the mapped file.
-  at::Tensor joined = at::empty(shape, dtype);
+  at::Tensor joined =
+      at::empty(joined_shape(requests), at::TensorOptions().dtype(dtype).device(device_));
   std::int64_t row = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const at::Tensor slice = slice_of(borrow(*stored[i]), requests[i]);
-    joined.narrow(0, row, slice.size(0)).copy_(slice);
+    const at::Tensor to = joined.narrow(0, row, slice.size(0));
+    if (upload_) {
+      upload_->copy(slice, to);
+    } else {
+      to.copy_(slice);
+    }
     row += slice.size(0);
     checkpoint_.release(*stored[i]);
   }

@@ -1,7 +1,8 @@
 // Reads a rank's slices of a checkpoint's tensors, and nothing else of them.
 #pragma once
 
-#include <cstdint>
+#include <array>
+#include <cstddef>
 #include <optional>
 #include <set>
 #include <span>
@@ -10,41 +11,52 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Event.h>
 
-#include "sharding/shard_layout.h"
+#include "sharding/shard_source.h"
 #include "storage/checkpoint.h"
 
 namespace limn {
 
-// How a matrix is stored: y = x W^T for [out, in], y = x W for [in, out].
-enum class Orientation { OutIn, InOut };
+// Copies tensors of the host to a GPU, by way of two pieces of page-locked memory: while one is on
+// its way the next is read, by all of ATen's threads. Threads: one thread at a time.
+class StagedUpload {
+ public:
+  explicit StagedUpload(at::Device device) : device_(device) {}
 
-// A tensor of the checkpoint and the part of it that this rank holds.
-struct ShardRequest {
-  std::string name;
-  std::vector<std::int64_t> shape;        // of the whole tensor, as the config wants it
-  std::optional<std::int64_t> dimension;  // that is spread over the ranks; none: all have all of it
-  Slice slice;                            // of that dimension
-  Orientation orientation = Orientation::OutIn;  // InOut: stored with its two dimensions exchanged
+  // `from` of any dtype and strides, `to` contiguous and of the same shape. What is read of `from`
+  // has been read on return; what is enqueued on the current stream afterwards sees `to` whole.
+  void copy(const at::Tensor& from, const at::Tensor& to);
+
+ private:
+  struct Piece {
+    at::Tensor memory;  // page-locked
+    c10::Event has_left{c10::DeviceType::CUDA};
+  };
+
+  at::Device device_;
+  std::array<Piece, 2> pieces_;
+  std::size_t next_ = 0;
 };
 
 // Collects what is missing or misshapen over all requests, so that one error names everything.
 // Borrows: the checkpoint. Threads: one thread at a time.
-class ShardLoader {
+class ShardLoader : public ShardSource {
  public:
-  explicit ShardLoader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  explicit ShardLoader(const Checkpoint& checkpoint, at::Device device = at::kCPU)
+      : checkpoint_(checkpoint),
+        device_(device) {
+    if (!device.is_cpu()) upload_.emplace(device);
+  }
 
-  // The requested slice as `dtype`, whatever is stored, contiguous, in memory of its own. An
-  // undefined tensor, and an entry in the report, when the checkpoint has no such tensor or one of
-  // another shape.
-  at::Tensor load(const ShardRequest& request, at::ScalarType dtype);
+  // On the device. Each slice is copied straight to its place, in memory of its own: pieces of
+  // their own would leave holes in the heap that nothing fits into again. Undefined, with entries
+  // in the report, when the checkpoint lacks a tensor or has one of another shape.
+  at::Tensor load_joined(std::span<const ShardRequest> requests, at::ScalarType dtype) override;
 
-  // The requested slices one below the other (joined along dimension 0), each copied straight to
-  // its place: pieces of their own would leave holes in the heap that nothing fits into again.
-  // Undefined, with entries in the report, unless all are there. Requires: at least one request.
-  at::Tensor load_joined(std::span<const ShardRequest> requests, at::ScalarType dtype);
+  bool has(const std::string& name) const override { return checkpoint_.find(name) != nullptr; }
 
-  bool has(const std::string& name) const { return checkpoint_.find(name) != nullptr; }
+  std::string place() const override { return checkpoint_.folder().string(); }
 
   // Throws DataError naming (ten at most, and their number) the tensors that were missing or
   // misshapen, and those that nobody loaded: a tensor too many means that the model computes
@@ -56,6 +68,8 @@ class ShardLoader {
   const StoredTensor* find(const ShardRequest& request);
 
   const Checkpoint& checkpoint_;
+  at::Device device_;
+  std::optional<StagedUpload> upload_;  // to a GPU
   std::vector<std::string> complaints_;
   std::set<std::string> requested_;
 };

@@ -39,6 +39,11 @@ ShowOptions parse_show(std::vector<const char*> arguments) {
   return std::get<ShowCommand>(parse(std::move(arguments))).options;
 }
 
+BenchOptions parse_bench(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "bench");
+  return std::get<BenchCommand>(parse(std::move(arguments))).options;
+}
+
 std::string refusal(std::vector<const char*> arguments) {
   try {
     parse(std::move(arguments));
@@ -123,6 +128,72 @@ TEST(CommandLineTest, RefusesAWidthThatIsNone) {
   }
 }
 
+TEST(CommandLineTest, TakesWhatToMeasure) {
+  const BenchOptions usual = parse_bench({"config.json"});
+  EXPECT_EQ(usual.subject, BenchSubject::Sweeps);
+  EXPECT_EQ(usual.config, "config.json");
+  EXPECT_EQ(usual.samples.tokens, 1024);
+  EXPECT_EQ(usual.samples.num_units(), 1024);
+  EXPECT_EQ(usual.job, Job{});
+  EXPECT_EQ(usual.json, std::nullopt);
+
+  const BenchOptions other = parse_bench(
+      {"--tokens=64",    "folder", "--targets",     "2",        "--units",           "5",
+       "--samples",      "3",      "--batches",     "2",        "--layers",          "4",
+       "--repeat",       "1",      "--compute",     "float32",  "--dtype",           "float16",
+       "--device",       "cpu",    "--suppression", "shifted",  "--factor",          "0.5",
+       "--batch-tokens", "256",    "--json",        "out.json", "--tensor-parallel", "2"});
+  EXPECT_EQ(other.config, "folder");
+  EXPECT_EQ(other.samples.tokens, 64);
+  EXPECT_EQ(other.samples.targets, 2);
+  EXPECT_EQ(other.samples.num_units(), 5);
+  EXPECT_EQ(other.samples.count, 3);
+  EXPECT_EQ(other.batches, 2);
+  EXPECT_EQ(other.layers, 4);
+  EXPECT_EQ(other.repeat, 1);
+  EXPECT_EQ(other.job.model.compute, "float32");
+  EXPECT_EQ(other.job.model.dtype, "float16");
+  EXPECT_EQ(other.job.parallel.device, "cpu");
+  EXPECT_EQ(other.job.parallel.tensor_parallel, 2);
+  EXPECT_EQ(other.job.parallel.batch_tokens, 256);
+  EXPECT_EQ(other.job.explain.suppression.kind, SuppressionKind::Shifted);
+  EXPECT_EQ(other.job.explain.suppression.factor, 0.5);
+  EXPECT_EQ(other.json, "out.json");
+
+  EXPECT_EQ(parse_bench({"--collectives"}).subject, BenchSubject::Collectives);
+}
+
+TEST(CommandLineTest, RefusesWhatCannotBeMeasured) {
+  EXPECT_EQ(
+      refusal({"bench"}),
+      "limn bench: a config.json or a folder with one expected; see limn bench --help");
+  EXPECT_EQ(
+      refusal({"bench", "x", "--repeat", "0"}),
+      "limn bench: --repeat must be a whole number of at least 1; see limn bench --help: 0");
+  EXPECT_EQ(
+      refusal({"bench", "x", "--tokens", "8", "--units", "9"}),
+      "limn bench: --units must be at most --tokens; see limn bench --help: 9 of 8");
+  EXPECT_EQ(
+      refusal({"bench", "x", "--factor", "-1"}),
+      "limn bench: --factor must be a number of at least 0; see limn bench --help: -1");
+  EXPECT_EQ(
+      refusal({"bench", "x", "--batch-tokens", "many"}),
+      "limn bench: --batch-tokens must be a whole number of at least 1; see limn bench --help: "
+      "many");
+  EXPECT_THAT(
+      refusal({"bench", "x", "--compute", "float8"}),
+      HasSubstr("limn bench: --compute must be auto, float32, bfloat16 or bfloat16_delta"));
+  EXPECT_EQ(
+      refusal({"bench", "x", "--collectives"}),
+      "limn bench: no config is read with --collectives; see limn bench --help: x");
+  EXPECT_EQ(
+      refusal({"bench", "x", "--token", "8"}),
+      "limn bench: unknown flag, did you mean --tokens; see limn bench --help: --token");
+  EXPECT_EQ(
+      refusal({"bench", "x", "--tokens"}),
+      "limn bench: --tokens needs a value; see limn bench --help");
+}
+
 TEST(CommandLineTest, NamesTheFlagThatWasMeant) {
   EXPECT_EQ(
       refusal({"run", "job.toml", "--explain.supression", "shifted"}),
@@ -149,8 +220,8 @@ TEST(CommandLineTest, NamesTheCommandThatWasMeant) {
       "limn: unknown command, did you mean run; see limn --help: rnu");
   EXPECT_EQ(
       refusal({"job.toml"}),
-      "limn: unknown command, expected run or show; see limn --help: job.toml");
-  EXPECT_EQ(refusal({}), "limn: a command expected, run or show; see limn --help");
+      "limn: unknown command, expected run, show or bench; see limn --help: job.toml");
+  EXPECT_EQ(refusal({}), "limn: a command expected, run, show or bench; see limn --help");
 }
 
 TEST(CommandLineTest, RefusesArgumentsThatAreMissingOrTooMany) {
@@ -183,10 +254,11 @@ TEST(HelpTextTest, ReadsAsItDid) {
   expect_snapshot("program_help.txt", program_help());
   expect_snapshot("run_help.txt", run_help());
   expect_snapshot("show_help.txt", show_help());
+  expect_snapshot("bench_help.txt", bench_help());
 }
 
 TEST(HelpTextTest, FitsIntoEightyColumns) {
-  std::istringstream lines(program_help() + run_help() + show_help());
+  std::istringstream lines(program_help() + run_help() + show_help() + bench_help());
   for (std::string line; std::getline(lines, line);)
     EXPECT_LE(line.size(), 80U) << line;
 }

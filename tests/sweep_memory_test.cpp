@@ -16,8 +16,8 @@
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <gtest/gtest.h>
 
+#include "sharding/allocation_count.h"
 #include "sharding/local_communicator.h"
-#include "tests/allocation_count.h"
 #include "worker/key_factors.h"
 #include "worker/sweep.h"
 

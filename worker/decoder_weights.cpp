@@ -31,9 +31,9 @@ Slice shifted(const Slice& slice, std::int64_t offset) {
 }
 
 // Published files may leave the prefix of their class away.
-std::string prefix_in_file(const Checkpoint& checkpoint, const TensorNames& names) {
+std::string prefix_in(const ShardSource& source, const TensorNames& names) {
   const std::string bare = fmt::format("{}.weight", names.embedding);
-  return checkpoint.find(bare) != nullptr ? "" : std::string(names.prefix);
+  return source.has(bare) ? "" : std::string(names.prefix);
 }
 
 // Buffers of older files that hold no weights: masks and rotary frequencies.
@@ -48,78 +48,20 @@ bool is_derived(std::string_view name) {
       kDerived, [&](std::string_view suffix) { return name.ends_with(suffix); });
 }
 
-void move(at::Tensor& tensor, at::Device device) {
-  if (tensor.defined()) tensor = tensor.to(device);
-}
-
-void move(Norm& norm, at::Device device) {
-  move(norm.weight, device);
-  move(norm.bias, device);
-}
-
-void move(AllHeadsNorm& norm, at::Device device) {
-  move(norm.weight, device);
-}
-
-void move(std::optional<Norm>& norm, at::Device device) {
-  if (norm) move(*norm, device);
-}
-
-void move(std::optional<HeadNorm>& norm, at::Device device) {
-  if (norm) std::visit([&](auto& kind) { move(kind, device); }, *norm);
-}
-
-template <typename Linear>
-void move_linear(Linear& linear, at::Device device) {
-  move(linear.weight, device);
-  move(linear.bias, device);
-}
-
-void move(Mlp& mlp, at::Device device) {
-  move_linear(mlp.up, device);
-  move_linear(mlp.down, device);
-}
-
-void move(ExpertMlp& mlp, at::Device device) {
-  move(mlp.router, device);
-  move(mlp.router_bias, device);
-  for (Expert& expert : mlp.experts) {
-    for (at::Tensor* const tensor :
-         {&expert.gate_up, &expert.gate_up_bias, &expert.down, &expert.down_bias})
-      move(*tensor, device);
-  }
-}
-
-void move(LayerWeights& layer, at::Device device) {
-  move(layer.attention_in_norm, device);
-  move_linear(layer.attention.query_key_value, device);
-  move(layer.attention.query_norm, device);
-  move(layer.attention.key_norm, device);
-  move(layer.attention.sinks, device);
-  move_linear(layer.attention.out, device);
-  move(layer.attention_out_norm, device);
-  move(layer.mlp_in_norm, device);
-  std::visit([&](auto& mlp) { move(mlp, device); }, layer.mlp);
-  move(layer.mlp_out_norm, device);
-}
-
-// Loads the tensors of one checkpoint by the family's names.
+// Takes the tensors of one source by the family's names.
 class WeightReader {
  public:
   WeightReader(
-      const Checkpoint& checkpoint,
+      ShardSource& source,
       const ModelConfig& model,
       Communicator& tensor_ranks,
-      at::ScalarType dtype,
-      at::Device device)
-      : checkpoint_folder_(checkpoint.folder().string()),
-        loader_(checkpoint),
+      at::ScalarType dtype)
+      : source_(source),
         config_(model.decoder),
         names_(model.names),
         tensor_ranks_(tensor_ranks),
         dtype_(dtype),
-        device_(device),
-        prefix_(prefix_in_file(checkpoint, model.names)),
+        prefix_(prefix_in(source, model.names)),
         heads_(shard_heads(
             config_.num_heads, config_.num_kv_heads, tensor_ranks.size(), tensor_ranks.rank())),
         vocabulary_(even_slice(config_.vocab_size, tensor_ranks.size(), tensor_ranks.rank())) {}
@@ -128,23 +70,13 @@ class WeightReader {
     DecoderWeights weights;
     weights.heads = heads_;
     read_embedding(weights);
-    move(weights.embedding.weight, device_);
-    move(weights.positions, device_);
-    move(weights.project_in, device_);
-    move(weights.project_out, device_);
-    move(weights.embedding_norm, device_);
     for (std::int64_t layer = 0; layer < config_.num_layers(); ++layer) {
       weights.layers.push_back(
           read_layer(prefix_ + numbered(names_.layer, layer), config_.layers[layer].has_experts));
-      move(weights.layers.back(), device_);
       tell_progress(layer + 1);
     }
     if (config_.final_norm) weights.final_norm = norm(prefix_, names_.final_norm);
-    move(weights.final_norm, device_);
     read_head(weights);
-    move(weights.head.weight, device_);
-    move(weights.head.bias, device_);
-    loader_.throw_unless_exact(is_derived);
     return weights;
   }
 
@@ -154,7 +86,7 @@ class WeightReader {
     const auto now = std::chrono::steady_clock::now();
     if (now - told_at_ < std::chrono::seconds(10)) return;
     told_at_ = now;
-    spdlog::info("{}: {} of {} layers read", checkpoint_folder_, num_read, config_.num_layers());
+    spdlog::info("{}: {} of {} layers read", source_.place(), num_read, config_.num_layers());
   }
 
   std::int64_t embedding_width() const {
@@ -187,9 +119,9 @@ class WeightReader {
   // transformers does, too.
   void read_head(DecoderWeights& weights) {
     const std::string name(names_.head);
-    const bool tied = config_.tied_head && !loader_.has(name + ".weight");
+    const bool tied = config_.tied_head && !source_.has(name + ".weight");
     weights.head.weight = tied ? weights.embedding.weight : vocabulary_shard(name);
-    if (loader_.has(name + ".bias")) {
+    if (source_.has(name + ".bias")) {
       weights.head.bias = load({name + ".bias", {config_.vocab_size}, 0, vocabulary_}, at::kFloat);
     }
     weights.head.vocabulary = vocabulary_;
@@ -272,8 +204,9 @@ class WeightReader {
         ColumnParallelLinear linear =
             joined_columns(prefix, {{names_.query, width, groups}}, config_.qkv_bias);
         const at::Tensor rows = rows_of_grouped_heads();
-        if (linear.weight.defined()) linear.weight = linear.weight.index_select(0, rows);
-        if (linear.bias.defined()) linear.bias = linear.bias.index_select(0, rows);
+        for (at::Tensor* const tensor : {&linear.weight, &linear.bias}) {
+          if (tensor->defined()) *tensor = tensor->index_select(0, rows.to(tensor->device()));
+        }
         return linear;
       }
     }
@@ -404,8 +337,8 @@ class WeightReader {
       biases.push_back({name + ".bias", {part.outputs}, 0, part.slice});
     }
     ColumnParallelLinear linear;
-    linear.weight = loader_.load_joined(weights, dtype_);
-    if (with_bias) linear.bias = loader_.load_joined(biases, at::kFloat);
+    linear.weight = source_.load_joined(weights, dtype_);
+    if (with_bias) linear.bias = source_.load_joined(biases, at::kFloat);
     return linear;
   }
 
@@ -448,8 +381,11 @@ class WeightReader {
       std::vector<std::int64_t> shape,
       std::optional<std::int64_t> dimension,
       const Slice& slice) {
-    at::Tensor weight = load({name, std::move(shape), dimension, slice}, at::kFloat);
-    if (weight.defined() && config_.norm == NormKind::RmsPlusOne) weight.add_(1);
+    const bool is_stored_less_one = config_.norm == NormKind::RmsPlusOne;
+    const double center = is_stored_less_one ? 0 : 1;
+    at::Tensor weight =
+        load({name, std::move(shape), dimension, slice, Orientation::OutIn, center}, at::kFloat);
+    if (weight.defined() && is_stored_less_one) weight.add_(1);
     return weight;
   }
 
@@ -483,13 +419,14 @@ class WeightReader {
   // [heads/t, head_dim] of a tensor for each head; those of other ranks are only looked at.
   at::Tensor stacked_gains(const std::string& pattern, std::int64_t num_heads, const Slice& held) {
     std::vector<at::Tensor> gains;
+    bool are_all_there = true;
     for (std::int64_t head = 0; head < num_heads; ++head) {
       const at::Tensor weight =
           gain(numbered(pattern, head) + ".weight", {config_.head_dim}, std::nullopt, {});
-      if (!weight.defined()) return {};
+      are_all_there = are_all_there && weight.defined();
       if (head >= held.begin && head < held.end) gains.push_back(weight);
     }
-    return at::stack(gains);
+    return are_all_there ? at::stack(gains) : at::Tensor();
   }
 
   at::Tensor vocabulary_shard(const std::string& name) {
@@ -502,16 +439,14 @@ class WeightReader {
   }
 
   at::Tensor load(const ShardRequest& request, at::ScalarType dtype) {
-    return loader_.load(request, dtype);
+    return source_.load(request, dtype);
   }
 
-  std::string checkpoint_folder_;
-  ShardLoader loader_;
+  ShardSource& source_;
   const DecoderConfig& config_;
   const TensorNames& names_;
   Communicator& tensor_ranks_;
   at::ScalarType dtype_;
-  at::Device device_;
   std::string prefix_;
   HeadShard heads_;
   Slice vocabulary_;
@@ -521,8 +456,8 @@ class WeightReader {
 }  // namespace
 
 at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& model) {
-  const StoredTensor* const embedding = checkpoint.find(
-      fmt::format("{}{}.weight", prefix_in_file(checkpoint, model.names), model.names.embedding));
+  const StoredTensor* const embedding = checkpoint.find(fmt::format(
+      "{}{}.weight", prefix_in(ShardLoader(checkpoint), model.names), model.names.embedding));
   if (embedding != nullptr && embedding->dtype == StoredDtype::Bfloat16) return at::kBFloat16;
   if (embedding != nullptr && embedding->dtype == StoredDtype::Float16) return at::kHalf;
   return at::kFloat;
@@ -550,19 +485,30 @@ LayerWeights with_dtype(const LayerWeights& layer, at::ScalarType dtype) {
   return converted;
 }
 
-DecoderWeights load_decoder_weights(
-    const Checkpoint& checkpoint,
+DecoderWeights read_decoder_weights(
+    ShardSource& source,
     const ModelConfig& model,
     Communicator& tensor_ranks,
-    at::ScalarType dtype,
-    at::Device device) {
+    at::ScalarType dtype) {
   if (tensor_ranks.size() > model.decoder.num_heads) {
     throw JobError(fmt::format(
         "parallel.tensor_parallel must be at most the model's number of attention heads, {}: {}",
         model.decoder.num_heads,
         tensor_ranks.size()));
   }
-  return WeightReader(checkpoint, model, tensor_ranks, dtype, device).read();
+  return WeightReader(source, model, tensor_ranks, dtype).read();
+}
+
+DecoderWeights load_decoder_weights(
+    const Checkpoint& checkpoint,
+    const ModelConfig& model,
+    Communicator& tensor_ranks,
+    at::ScalarType dtype,
+    at::Device device) {
+  ShardLoader loader(checkpoint, device);
+  DecoderWeights weights = read_decoder_weights(loader, model, tensor_ranks, dtype);
+  loader.throw_unless_exact(is_derived);
+  return weights;
 }
 
 }  // namespace limn

@@ -11,6 +11,7 @@
 #include "sharding/parallel_linear.h"
 #include "sharding/parallel_vocabulary.h"
 #include "sharding/shard_layout.h"
+#include "sharding/shard_source.h"
 #include "storage/checkpoint.h"
 #include "worker/mlp.h"
 #include "worker/model_family.h"
@@ -60,11 +61,20 @@ struct DecoderWeights {
 // float16 or float32 (which all else becomes).
 at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& model);
 
-// Reads this rank's slices. Matrices and tables are kept as `dtype`, whatever is stored; norms,
-// biases and routers as float32. Borrows: `tensor_ranks`, for as long as the weights live. Throws
-// DataError naming the tensors (ten at most, and their number) that are missing, misshapen or not
-// expected; JobError when there are more tensor ranks than heads. On a GPU all tensors lie there;
-// the host has one layer at a time.
+// Takes this rank's slices from `source`; a tensor that it does not have stays undefined. Matrices
+// and tables are kept as `dtype`, norms, biases and routers as float32. Borrows: `tensor_ranks`,
+// for as long as the weights live. Throws JobError when there are more tensor ranks than heads.
+DecoderWeights read_decoder_weights(
+    ShardSource& source,
+    const ModelConfig& model,
+    Communicator& tensor_ranks,
+    at::ScalarType dtype);
+
+// Reads this rank's slices of a checkpoint. Matrices and tables are kept as `dtype`, whatever is
+// stored; norms, biases and routers as float32. Borrows: `tensor_ranks`, for as long as the weights
+// live. Throws DataError naming the tensors (ten at most, and their number) that are missing,
+// misshapen or not expected; JobError when there are more tensor ranks than heads. On a GPU all
+// tensors lie there.
 DecoderWeights load_decoder_weights(
     const Checkpoint& checkpoint,
     const ModelConfig& model,

@@ -92,7 +92,8 @@ ModelConfig read_gptj(const ConfigReader& config) {
       .up = "mlp.fc_in",
       .down = "mlp.fc_out",
       .final_norm = "ln_f",
-      .head = "lm_head"};
+      .head = "lm_head",
+      .head_bias = true};
   return model;
 }
 
@@ -323,7 +324,8 @@ ModelConfig read_phi(const ConfigReader& config) {
       .up = "mlp.fc1",
       .down = "mlp.fc2",
       .final_norm = "final_layernorm",
-      .head = "lm_head"};
+      .head = "lm_head",
+      .head_bias = true};
   return model;
 }
 

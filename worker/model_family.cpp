@@ -180,7 +180,10 @@ std::vector<LayerConfig> equal_layers(std::int64_t count, std::int64_t head_dim)
 }
 
 ModelConfig load_model_config(const std::filesystem::path& folder) {
-  const std::filesystem::path file = folder / "config.json";
+  return read_model_config(folder / "config.json");
+}
+
+ModelConfig read_model_config(const std::filesystem::path& file) {
   const nlohmann::json json = read_json(file);
   if (!json.is_object()) throw DataError(fmt::format("{}: expected an object", file.string()));
   const ConfigReader config(json, file.string());

@@ -61,6 +61,7 @@ struct TensorNames {
 
   std::string_view final_norm;
   std::string_view head;
+  bool head_bias = false;  // the family's checkpoints have one; where others do, it is read, too
 
   bool transposed = false;  // linear layers are stored as [in, out] (GPT-2's Conv1D)
 };
@@ -75,5 +76,8 @@ struct ModelConfig {
 // model_type or an option that would change the result is not known, or a size is missing or
 // impossible.
 ModelConfig load_model_config(const std::filesystem::path& folder);
+
+// Reads a config.json of any name. Throws as load_model_config().
+ModelConfig read_model_config(const std::filesystem::path& file);
 
 }  // namespace limn

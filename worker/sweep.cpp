@@ -126,11 +126,13 @@ BatchResult SweepEngine::run(const Batch& batch) {
   const c10::InferenceMode no_autograd;
   // [base_rows, hidden]
   at::Tensor embeddings = weights_.embedding(moved_to(device(), token_tensor(batch)));
-  SweepLayout layout =
-      lay_out_sweep(batch, batch_factors(batch, suppression_, embeddings), block_rows());
+  SweepLayout layout = lay_out_sweep(
+      batch, batch_factors(batch, suppression_, embeddings), sweep_block_rows(device()));
   layout.move_to(device());
-  const at::Tensor log_probs =
-      target_log_probs(layout, std::move(embeddings)).to(at::kCPU).contiguous();
+  at::Tensor log_probs = target_log_probs(layout, std::move(embeddings));
+  // A partner that fails would leave a GPU waiting, and with it a copy.
+  weights_.embedding.tensor_ranks->synchronize();
+  log_probs = log_probs.to(at::kCPU).contiguous();
 
   BatchResult result{batch.id, {}};
   for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
@@ -310,9 +312,8 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
 
   std::optional<GpuAttentionPlan> gpu_plan;
   if (device().is_cuda()) {
-    // All of a float32, or much more than the rounding of the products leaves of a difference.
-    const int pieces = compute_ == SweepCompute::Float32 ? 3 : 2;
-    gpu_plan.emplace(layout, weights_.heads.runs, config_.head_dim, pieces, device());
+    gpu_plan.emplace(
+        layout, weights_.heads.runs, config_.head_dim, attention_pieces(compute_), device());
   }
   HiddenRows hidden(layout, suppression_.kind, device());
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {

@@ -27,6 +27,10 @@ inline constexpr std::int64_t kSweepBlockRows = 1024;
 // On a GPU: large enough for products at full speed; what lies between them is bounded by it.
 inline constexpr std::int64_t kGpuSweepBlockRows = 16384;
 
+inline std::int64_t sweep_block_rows(at::Device device) {
+  return device.is_cuda() ? kGpuSweepBlockRows : kSweepBlockRows;
+}
+
 // Computes batches on the tensor ranks of one group, on the device of the weights. Borrows: the
 // config and the weights. Threads: one thread at a time.
 class SweepEngine {
@@ -88,10 +92,6 @@ class SweepEngine {
   // On a GPU by the plan, on a CPU without one.
   std::unique_ptr<LayerAttention> layer_attention(
       const SweepLayout& layout, AttentionOptions options, GpuAttentionPlan* gpu_plan);
-
-  std::int64_t block_rows() const {
-    return device().is_cuda() ? kGpuSweepBlockRows : kSweepBlockRows;
-  }
 
   at::Device device() const { return weights_.embedding.weight.device(); }
 

@@ -7,7 +7,7 @@
 
 #include <c10/core/Allocator.h>
 
-namespace limn::test {
+namespace limn {
 
 // Counts the bytes of the tensors that a thread allocates on the CPU while a c10::DebugInfoGuard of
 // kind PROFILER_STATE holds this.
@@ -46,4 +46,4 @@ class AllocationCount final : public c10::MemoryReportingInfoBase {
   std::int64_t allocated_ = 0;
 };
 
-}  // namespace limn::test
+}  // namespace limn
