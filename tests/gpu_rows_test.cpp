@@ -55,7 +55,9 @@ class GpuRowsTest : public testing::TestWithParam<Where> {
       const std::function<at::Tensor(const at::Tensor&, const RowTerms&)>& on_cpu,
       const std::function<at::Tensor(const at::Tensor&, const RowTerms&)>& on_gpu) {
     const at::Tensor row = at::tensor({2, 0, 1, 1, 2, 0, 0, 2, 1, 1, 0}, at::kLong);
-    for (const std::int64_t width : {1, 6, 64, 100, 1028, 2050}) {
+    std::vector<std::int64_t> widths{6, 100, 1028};
+    if (!is_emulated()) widths.insert(widths.end(), {1, 64, 2050, 9001});
+    for (const std::int64_t width : widths) {
       const at::Tensor x = random_tensor({11, factor * width}, 1).to(at::kFloat);
       const BaseRows base{random_tensor({3, factor * width}, 2).to(at::kFloat), row};
       const BaseRows minus{random_tensor({3, width}, 3).to(at::kFloat), row};
@@ -131,6 +133,41 @@ TEST_P(GpuRowsTest, ActivatesRows) {
             return gpu_activated_rows(x, activation, gated, terms, programs());
           });
     }
+  }
+}
+
+TEST_P(GpuRowsTest, SubtractsTheActivationOfTheBaseItself) {
+  const at::Tensor row = at::tensor({2, 0, 1, 1}, at::kLong);
+  for (const bool gated : {false, true}) {
+    const at::Tensor x = random_tensor({4, 24}, 1).to(at::kFloat);
+    const at::Tensor base = random_tensor({3, 24}, 2).to(at::kFloat);
+    const at::Tensor of_base = activated_rows(base, Activation::Silu, gated, {});
+    const RowTerms terms{.base = {base, row}, .minus = {of_base, row}};
+    const at::Tensor expected = activated_rows(x, Activation::Silu, gated, terms);
+    RowTerms on_gpu = there(terms);
+    on_gpu.minus_is_of_base = true;
+    const at::Tensor got =
+        gpu_activated_rows(there(x), Activation::Silu, gated, on_gpu, programs());
+    EXPECT_LT(largest_error(got.to(at::kCPU), expected.to(at::kDouble)), 1e-6);
+  }
+}
+
+TEST_P(GpuRowsTest, ComputesRowsInTheOrderThatIsAskedFor) {
+  const at::Tensor x = random_tensor({5, 64}, 1).to(at::kFloat);
+  const RowTerms terms{.order = there(at::tensor({3, 0, 4, 1, 2}, at::kInt))};
+  const at::Tensor got = gpu_combined_rows(there(x), 1, terms, programs());
+  EXPECT_TRUE(at::equal(got.to(at::kCPU), x));
+}
+
+TEST_P(GpuRowsTest, NormsHeadsAmongOthers) {
+  const Norm norm{.epsilon = 1e-5};
+  for (const std::int64_t width : {8, 7}) {
+    const at::Tensor all = random_tensor({5, 6 * width}, 1).to(at::kFloat);
+    const at::Tensor heads = all.view({5, 6, width}).narrow(1, 2, 3);
+    const at::Tensor expected = normed_rows(heads.reshape({15, width}), norm, {});
+    const at::Tensor there_all = there(all).view({5, 6, width}).narrow(1, 2, 3);
+    const at::Tensor got = gpu_normed_rows(there_all, norm, {}, programs());
+    EXPECT_LT(largest_error(got.to(at::kCPU), expected.to(at::kDouble)), 1e-6);
   }
 }
 

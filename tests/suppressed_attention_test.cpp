@@ -338,6 +338,29 @@ TEST_P(SuppressedAttentionTest, GivesZeroWhereAWindowHasHiddenKeysAlone) {
   }
 }
 
+TEST_P(SuppressedAttentionTest, GivesZeroPreciselyInTheRowsThatTheLayoutCallsHidden) {
+  std::vector<Sample> samples = some_samples();
+  samples[0].factors.push_back({{0, 1, 2, 4, 5}, {0.0F, 0.0F, 0.0F, 0.0F, 0.0F}});
+  samples[0].factors.push_back({{146, 147, 148, 149}, {0.0F, 0.0F, 0.5F, 0.0F}});
+  Problem problem(lay_out(samples, kBlockRows), {{0, 2, 0, 2}}, 6);
+  for (const SuppressionKind kind : kKinds) {
+    for (const std::int64_t window : {0, 1, 2, 5, 200}) {
+      problem.with(kind, window);
+      for (const RowSet rows : {RowSet::All, RowSet::Targets}) {
+        const at::Tensor is_zero = attention(problem, rows).eq(0).all(1);
+        for (const RowBlock& block : problem.layout.blocks) {
+          const Slice& slice = rows == RowSet::All ? block.rows : block.target_rows;
+          const at::Tensor expected =
+              is_zero.narrow(0, slice.begin, slice.size()).nonzero().squeeze(1);
+          const at::Tensor hidden = hidden_rows(problem.layout, block, rows, window, kind);
+          EXPECT_TRUE(at::equal(hidden, expected))
+              << "kind " << static_cast<int>(kind) << ", window " << window;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(SuppressedAttentionTest, GivesTheSameBitsWithAnyNumberOfThreads) {
   Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 20);
   problem.with(SuppressionKind::Shifted, 70);

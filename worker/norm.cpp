@@ -10,7 +10,9 @@ at::Tensor Norm::operator()(const at::Tensor& x) const {
   // One weight for every row, or one for every head of a row: then the heads are normed without it.
   const bool has_row_weight = !weight.defined() || weight.dim() == 1;
   const Norm of_row = has_row_weight ? *this : Norm{subtracts_mean, epsilon, {}, {}};
-  at::Tensor y = normed_rows(x.reshape({-1, x.size(-1)}), of_row, {}).view(x.sizes());
+  // A GPU takes heads as they lie among others.
+  const at::Tensor rows = x.is_cuda() && x.dim() == 3 ? x : x.reshape({-1, x.size(-1)});
+  at::Tensor y = normed_rows(rows, of_row, {}).view(x.sizes());
   if (!has_row_weight) {
     y.mul_(weight);
     if (bias.defined()) y.add_(bias);

@@ -65,20 +65,25 @@ at::Tensor DifferenceRows::norm(
     Stage stage, const std::optional<Norm>& norm, const at::Tensor& x, at::ScalarType out) {
   if (!norm) return x;
   const BaseTrace::Values& base = trace_.at(stage);
-  return normed_rows(x, *norm, {.base = of_base(base.in), .minus = of_base(base.out), .out = out});
+  return normed_rows(
+      x,
+      *norm,
+      {.base = of_base(base.in), .minus = of_base(base.out), .out = out, .order = rows_.order});
 }
 
 at::Tensor DifferenceRows::projections(const ColumnParallelLinear& linear, const at::Tensor& x) {
   // The bias is in the base's value.
   return combined_rows(
-      product(x, linear.weight), 1, {.base = of_base(trace_.at(Stage::Projections).out)});
+      product(x, linear.weight),
+      1,
+      {.base = of_base(trace_.at(Stage::Projections).out), .order = rows_.order});
 }
 
 at::Tensor DifferenceRows::attention_out(
     const RowParallelLinear& linear, const at::Tensor& values) {
   const BaseTrace::Values& base = trace_.at(Stage::AttentionOut);
-  at::Tensor y = linear.addend(
-      combined_rows(values, 1, {.minus = of_base(base.in), .out = linear.input_dtype()}));
+  at::Tensor y = linear.addend(combined_rows(
+      values, 1, {.minus = of_base(base.in), .out = linear.input_dtype(), .order = rows_.order}));
   // A row that sees hidden keys alone loses all that the base had, and exactly: what rounded
   // products would leave of it, a norm would blow up.
   const at::Tensor& hidden = rows_.hidden;
@@ -106,7 +111,9 @@ at::Tensor DifferenceRows::mlp(const LayerWeights& layer, at::Tensor x) {
       dense.kind == MlpKind::Gated,
       {.base = of_base(base.inner),
        .minus = of_base(base.activated),
-       .out = dense.down.input_dtype()});
+       .out = dense.down.input_dtype(),
+       .minus_is_of_base = true,
+       .order = rows_.order});
   inner.reset();
   return dense.down.without_bias(activated);
 }

@@ -101,11 +101,12 @@ class ValueRows final : public RowArithmetic {
 // at base + difference, less the base's own value. The same computation, algebraically.
 class DifferenceRows final : public RowArithmetic {
  public:
-  // Rows at hand: each one's own among the base's, [rows] int64, and those that see hidden keys
-  // alone, by index, [hidden rows] int64.
+  // Rows at hand: each one's own among the base's, [rows] int64; those that see hidden keys alone,
+  // by index, [hidden rows] int64; and RowTerms::order.
   struct Rows {
     at::Tensor base_row;
     at::Tensor hidden;
+    at::Tensor order;
   };
 
   // `targets`: what keep_targets() leaves. Borrows: the trace.

@@ -20,6 +20,12 @@ struct RowTerms {
   BaseRows base;
   BaseRows minus;
   at::ScalarType out = at::kFloat;  // or bfloat16
+  // Of an activation: `minus` is the function of `base`, so that a GPU, where arithmetic is faster
+  // than memory, may compute it again.
+  bool minus_is_of_base = false;
+  // Of [rows] int32, in which a GPU computes the rows: those of the same base row together, which
+  // is then in its cache; undefined: as they lie.
+  at::Tensor order;
 };
 
 // scale * x + base - minus. x [rows, width] float32 or bfloat16, each row contiguous -> the same

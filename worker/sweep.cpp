@@ -83,16 +83,25 @@ LayerWeights layer_of_differences(const LayerWeights& kept, const LayerWeights& 
   return layer;
 }
 
-// Of all blocks and windows of a sweep, on its device.
-class HiddenRows {
+// Of all blocks and windows of a sweep, on its device, made when they are first asked for.
+class BlockIndices {
  public:
   // Borrows: the layout.
-  HiddenRows(const SweepLayout& layout, SuppressionKind suppression, at::Device device)
+  BlockIndices(const SweepLayout& layout, SuppressionKind suppression, at::Device device)
       : layout_(layout),
         suppression_(suppression),
         device_(device) {}
 
-  const at::Tensor& of(const RowBlock& block, RowSet rows, std::int64_t window) {
+  DifferenceRows::Rows of(const RowBlock& block, RowSet rows, std::int64_t window) {
+    return {
+        rows == RowSet::All ? rows_of(layout_.base_row, block.rows)
+                            : rows_of(layout_.base_target_row, block.target_rows),
+        hidden(block, rows, window),
+        order(block, rows)};
+  }
+
+ private:
+  const at::Tensor& hidden(const RowBlock& block, RowSet rows, std::int64_t window) {
     at::Tensor& hidden = hidden_[{block.segment_begin, rows, window}];
     if (!hidden.defined()) {
       hidden = moved_to(device_, hidden_rows(layout_, block, rows, window, suppression_));
@@ -100,11 +109,18 @@ class HiddenRows {
     return hidden;
   }
 
- private:
+  at::Tensor order(const RowBlock& block, RowSet rows) {
+    if (device_.is_cpu()) return {};
+    at::Tensor& order = order_[{block.segment_begin, rows}];
+    if (!order.defined()) order = moved_to(device_, rows_by_base(layout_, block, rows));
+    return order;
+  }
+
   const SweepLayout& layout_;
   SuppressionKind suppression_;
   at::Device device_;
   std::map<std::tuple<std::size_t, RowSet, std::int64_t>, at::Tensor> hidden_;
+  std::map<std::pair<std::size_t, RowSet>, at::Tensor> order_;
 };
 
 }  // namespace
@@ -315,7 +331,7 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
     gpu_plan.emplace(
         layout, weights_.heads.runs, config_.head_dim, attention_pieces(compute_), device());
   }
-  HiddenRows hidden(layout, suppression_.kind, device());
+  BlockIndices indices(layout, suppression_.kind, device());
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
     LayerWeights layer = with_dtype(weights_.layers[l], base_dtype);
     LayerPass pass{
@@ -333,9 +349,8 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
         const std::int64_t window = config_.layers[l].window;
         DifferenceRows rows(
             trace,
-            {rows_of(layout.base_row, block.rows), hidden.of(block, RowSet::All, window)},
-            {rows_of(layout.base_target_row, block.target_rows),
-             hidden.of(block, RowSet::Targets, window)});
+            indices.of(block, RowSet::All, window),
+            indices.of(block, RowSet::Targets, window));
         x[i] = forward(layer, pass, block, rows, std::move(x[i]));
       } else {
         ValueRows rows;
@@ -365,7 +380,7 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
   x.clear();
   const at::Tensor base_row = rows_of(layout.base_target_row, targets);
   if (!is_difference) return at::cat({base, log_probs(base_rows, std::move(perturbed_x), ids)});
-  DifferenceRows rows(trace, {base_row, {}}, {});
+  DifferenceRows rows(trace, {.base_row = base_row}, {});
   return at::cat({base, log_probs(rows, std::move(perturbed_x), ids)});
 }
 

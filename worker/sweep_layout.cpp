@@ -175,6 +175,23 @@ at::Tensor hidden_rows(
   return index_tensor(hidden);
 }
 
+at::Tensor rows_by_base(const SweepLayout& layout, const RowBlock& block, RowSet rows) {
+  std::vector<std::pair<std::int64_t, int>> base_and_row;
+  for (std::size_t i = block.segment_begin; i < block.segment_end; ++i) {
+    const Segment& segment = layout.segments[i];
+    const std::int64_t first_base_row = layout.segments[segment.sample].packed_begin;
+    const std::int64_t begin = rows == RowSet::All ? segment.row_begin : segment.target_row_begin;
+    for (std::int64_t position = begin; position < segment.row_end; ++position) {
+      base_and_row.emplace_back(first_base_row + position, static_cast<int>(base_and_row.size()));
+    }
+  }
+  std::ranges::sort(base_and_row);
+  std::vector<int> order;
+  for (const auto& [base, row] : base_and_row)
+    order.push_back(row);
+  return at::tensor(order, at::kInt);
+}
+
 SweepLayout lay_out_sweep(
     const Batch& batch,
     const std::vector<std::vector<KeyFactors>>& factors,

@@ -83,6 +83,9 @@ at::Tensor hidden_rows(
     std::int64_t window,
     SuppressionKind suppression);
 
+// The rows of a block, by index, those of the same base row together: [rows] int32.
+at::Tensor rows_by_base(const SweepLayout& layout, const RowBlock& block, RowSet rows);
+
 // Requires: factors[i][k] are those of perturbation k of piece i. A block of perturbed segments
 // ends with the segment that fills it to `block_rows` rows.
 SweepLayout lay_out_sweep(

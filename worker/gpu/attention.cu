@@ -3,7 +3,8 @@
 //   LIMN_HEAD_DIM  of a head
 //   LIMN_PIECES    bfloat16 that a float32 is split into: products have an error of 2^-(8 pieces) of
 //                  their factors; 3 hold all of a float32
-//   LIMN_WARPS     of a thread block, 16 queries each
+//   LIMN_WARPS     of a thread block
+//   LIMN_TILES     of 16 queries, that a warp has: with 2 what it loads of keys and values serves twice
 //   LIMN_KEYS      that are in shared memory at a time: a multiple of 16
 // Sums, softmax and output are float32.
 
@@ -16,7 +17,9 @@ constexpr int kDim = (LIMN_HEAD_DIM + 15) / 16 * 16;
 constexpr int kRow = kPieces * kDim;  // bfloat16 of one key
 constexpr int kStride = kRow + 8;     // of rows in shared memory: 8 of them lie in different banks
 constexpr int kThreads = 32 * LIMN_WARPS;
-constexpr int kQueries = 16 * LIMN_WARPS;
+constexpr int kTiles = LIMN_TILES;
+constexpr int kQueries = 16 * kTiles * LIMN_WARPS;
+constexpr int kOwn = 2 * kTiles;  // queries of a thread
 constexpr int kKeys = LIMN_KEYS;
 constexpr float kLog2E = 1.4426950408889634F;
 
@@ -37,7 +40,7 @@ LIMN_SLOW_DEVICE float suppressed(float s, float f, int rule, float smallest) {
   return smallest + f * (s - smallest);
 }
 
-// Of a warp's 16 queries, 8 columns.
+// Of 16 queries, 8 columns.
 using Products = float[4];
 
 LIMN_DEVICE float exp_fast(float x) {
@@ -77,8 +80,8 @@ struct KeyRange {
   int end;
 };
 
-// One thread's share: of its warp's queries those with the indices lane / 4 and lane / 4 + 8, and of
-// every 8 keys the two from 2 (lane % 4) on.
+// One thread's share: of every 8 of its warp's queries number lane / 4, and of every 8 keys the two
+// from 2 (lane % 4) on.
 class Tile {
  public:
   LIMN_DEVICE Tile(const GpuAttentionTask& task)
@@ -89,14 +92,13 @@ class Tile {
         queries_(reinterpret_cast<unsigned short*>(shared_memory())),
         keys_(queries_ + kQueries * kStride),
         values_(keys_ + kKeys * kStride) {
-    for (int r = 0; r < 2; ++r) {
-      query_[r] = tile_.first_query + 16 * warp_ + lane_ / 4 + 8 * r;
-      is_there_[r] = query_[r] < tile_.first_query + tile_.num_queries;
-      head_[r] = tile_.first_query_head + query_[r] % tile_.num_query_heads;
-      // One that is not there sees no key.
+    for (int r = 0; r < kOwn; ++r) {
+      // A query that is not there sees no key.
       position_[r] =
-          is_there_[r] ? tile_.first_position + query_[r] / tile_.num_query_heads : -1;
-      visible_begin_[r] = task_.window > 0 ? max(position_[r] + 1 - task_.window, 0) : 0;
+          is_there(r) ? tile_.first_position + query(r) / tile_.num_query_heads : -1;
+      smallest_[r] = 0;
+      highest_[r] = -infinity();
+      sum_[r] = 0;
     }
   }
 
@@ -128,6 +130,19 @@ class Tile {
   }
 
  private:
+  // Few registers are left to keep these in.
+  LIMN_DEVICE int query(int r) const {
+    return tile_.first_query + 16 * kTiles * warp_ + lane_ / 4 + 8 * r;
+  }
+
+  LIMN_DEVICE bool is_there(int r) const {
+    return query(r) < tile_.first_query + tile_.num_queries;
+  }
+
+  LIMN_DEVICE int head(int r) const {
+    return tile_.first_query_head + query(r) % tile_.num_query_heads;
+  }
+
   LIMN_DEVICE bool is_suppressed() const { return tile_.suppressed_end > 0; }
 
   LIMN_DEVICE KeyRange visible_keys() const {
@@ -177,24 +192,38 @@ class Tile {
 
   // The products of the warp's queries with the keys in shared memory.
   LIMN_DEVICE void multiply_keys() {
-    for (int n = 0; n < kKeys / 8; ++n) {
-      for (int i = 0; i < 4; ++i)
-        logits_[n][i] = 0;
+#pragma unroll
+    for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n) {
+        for (int i = 0; i < 4; ++i)
+          logits_[m][n][i] = 0;
+      }
     }
-    const unsigned short* const query = queries_ + (16 * warp_ + lane_ % 16) * kStride;
-    const unsigned short* const key = keys_ + (lane_ % 8 + lane_ / 16 * 8) * kStride;
+    const unsigned short* const from_queries =
+        queries_ + (16 * kTiles * warp_ + lane_ % 16) * kStride;
+    const unsigned short* const from_keys = keys_ + (lane_ % 8 + lane_ / 16 * 8) * kStride;
 #pragma unroll
     for (int d = 0; d < kDim; d += 16) {
-      unsigned a[kPieces][4];
-      for (int piece = 0; piece < kPieces; ++piece)
-        load_matrices(a[piece], query + piece * kDim + d + lane_ / 16 * 8);
+      unsigned a[kTiles][kPieces][4];
+#pragma unroll
+      for (int m = 0; m < kTiles; ++m) {
+        for (int piece = 0; piece < kPieces; ++piece) {
+          load_matrices(
+              a[m][piece], from_queries + 16 * m * kStride + piece * kDim + d + lane_ / 16 * 8);
+        }
+      }
 #pragma unroll
       for (int n = 0; n < kKeys / 8; n += 2) {
         unsigned b[kPieces][4];
         for (int piece = 0; piece < kPieces; ++piece)
-          load_matrices(b[piece], key + n * 8 * kStride + piece * kDim + d + lane_ / 8 % 2 * 8);
-        multiply_add_pieces(logits_[n], a, b, 0);
-        multiply_add_pieces(logits_[n + 1], a, b, 2);
+          load_matrices(
+              b[piece], from_keys + n * 8 * kStride + piece * kDim + d + lane_ / 8 % 2 * 8);
+#pragma unroll
+        for (int m = 0; m < kTiles; ++m) {
+          multiply_add_pieces(logits_[m][n], a[m], b, 0);
+          multiply_add_pieces(logits_[m][n + 1], a[m], b, 2);
+        }
       }
     }
   }
@@ -203,22 +232,25 @@ class Tile {
   template <typename F>
   LIMN_DEVICE void for_logits(int first_key, const F& f) {
 #pragma unroll
-    for (int n = 0; n < kKeys / 8; ++n) {
+    for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-        f(logits_[n][i], i / 2, first_key + n * 8 + lane_ % 4 * 2 + i % 2);
+      for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          f(logits_[m][n][i], 2 * m + i / 2, first_key + n * 8 + lane_ % 4 * 2 + i % 2);
+      }
     }
   }
 
   LIMN_DEVICE bool sees(int r, int key) const {
-    return key >= visible_begin_[r] && key <= position_[r];
+    return key <= position_[r] && (task_.window == 0 || key > position_[r] - task_.window);
   }
 
   // Scaled, biased and soft-capped.
   LIMN_DEVICE float logit(float product, int r, int key) const {
     float s = product * task_.scale;
     if (task_.key_bias != nullptr && key < tile_.row_end) {
-      s += task_.key_bias[static_cast<long long>(head_[r]) * task_.key_bias_stride + key];
+      s += task_.key_bias[static_cast<long long>(head(r)) * task_.key_bias_stride + key];
     }
     if (task_.softcap > 0) s = soft_capped(s, task_.softcap);
     return s;
@@ -233,7 +265,8 @@ class Tile {
   LIMN_DEVICE void find_smallest() {
     const bool of_all = task_.rule == kShiftedFull;
     const KeyRange range = of_all ? KeyRange{0, tile_.row_end} : visible_keys();
-    smallest_[0] = smallest_[1] = infinity();
+    for (int r = 0; r < kOwn; ++r)
+      smallest_[r] = infinity();
     for (int first = range.begin; first < range.end; first += kKeys) {
       load(keys_, task_.base_keys, task_.own_keys, first);
       wait_for_copies<0>();
@@ -246,7 +279,7 @@ class Tile {
       });
       sync_threads();
     }
-    for (int r = 0; r < 2; ++r) {
+    for (int r = 0; r < kOwn; ++r) {
       smallest_[r] = fminf(smallest_[r], shuffle_xor(smallest_[r], 1));
       smallest_[r] = fminf(smallest_[r], shuffle_xor(smallest_[r], 2));
     }
@@ -255,7 +288,9 @@ class Tile {
   // Turns products into the softmax's numerators, and what was summed so far to the new maximum.
   LIMN_DEVICE void take_softmax(int first_key) {
     const bool has_suppressed = first_key < tile_.suppressed_end;
-    float highest[2] = {highest_[0], highest_[1]};
+    float highest[kOwn];
+    for (int r = 0; r < kOwn; ++r)
+      highest[r] = highest_[r];
     for_logits(first_key, [&](float& s, int r, int key) {
       s = logit(s, r, key);
       if (has_suppressed) {
@@ -265,8 +300,8 @@ class Tile {
       if (!sees(r, key)) s = -infinity();
       highest[r] = fmaxf(highest[r], s);
     });
-    float rescale[2];
-    for (int r = 0; r < 2; ++r) {
+    float rescale[kOwn];
+    for (int r = 0; r < kOwn; ++r) {
       highest[r] = fmaxf(highest[r], shuffle_xor(highest[r], 1));
       highest[r] = fmaxf(highest[r], shuffle_xor(highest[r], 2));
       // Where all keys so far are hidden any finite value makes all numerators 0.
@@ -281,9 +316,12 @@ class Tile {
       sum_[r] += s;
     });
 #pragma unroll
-    for (int n = 0; n < kDim / 8; ++n) {
-      for (int i = 0; i < 4; ++i)
-        output_[n][i] *= rescale[i / 2];
+    for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < kDim / 8; ++n) {
+        for (int i = 0; i < 4; ++i)
+          output_[m][n][i] *= rescale[2 * m + i / 2];
+      }
     }
   }
 
@@ -292,14 +330,17 @@ class Tile {
     const unsigned short* const value = values_ + lane_ % 16 * kStride + lane_ / 16 * 8;
 #pragma unroll
     for (int k = 0; k < kKeys / 16; ++k) {
-      unsigned a[kPieces][4];
-      for (int i = 0; i < 4; ++i) {
-        float first = logits_[2 * k + i / 2][i % 2 * 2];
-        float second = logits_[2 * k + i / 2][i % 2 * 2 + 1];
-        for (int piece = 0; piece < kPieces; ++piece) {
-          a[piece][i] = bfloat16_pair(first, second);
-          first = without_piece(first);
-          second = without_piece(second);
+      unsigned a[kTiles][kPieces][4];
+#pragma unroll
+      for (int m = 0; m < kTiles; ++m) {
+        for (int i = 0; i < 4; ++i) {
+          float first = logits_[m][2 * k + i / 2][i % 2 * 2];
+          float second = logits_[m][2 * k + i / 2][i % 2 * 2 + 1];
+          for (int piece = 0; piece < kPieces; ++piece) {
+            a[m][piece][i] = bfloat16_pair(first, second);
+            first = without_piece(first);
+            second = without_piece(second);
+          }
         }
       }
 #pragma unroll
@@ -307,34 +348,38 @@ class Tile {
         unsigned b[kPieces][4];
         for (int piece = 0; piece < kPieces; ++piece)
           load_transposed(b[piece], value + 16 * k * kStride + piece * kDim + n * 8);
-        multiply_add_pieces(output_[n], a, b, 0);
-        multiply_add_pieces(output_[n + 1], a, b, 2);
+#pragma unroll
+        for (int m = 0; m < kTiles; ++m) {
+          multiply_add_pieces(output_[m][n], a[m], b, 0);
+          multiply_add_pieces(output_[m][n + 1], a[m], b, 2);
+        }
       }
     }
   }
 
   LIMN_DEVICE void write_output() {
-    for (int r = 0; r < 2; ++r) {
+#pragma unroll
+    for (int r = 0; r < kOwn; ++r) {
       float total = sum_[r];
       total += shuffle_xor(total, 1);
       total += shuffle_xor(total, 2);
       float scale = 1;
       if (task_.sinks != nullptr) {
-        const float sink = task_.sinks[head_[r]];
+        const float sink = task_.sinks[head(r)];
         const float highest = fmaxf(highest_[r], sink);
         scale = exp_fast(highest_[r] - highest);
         total = total * scale + exp_fast(sink - highest);
       }
       // Nothing, where all that the row sees is hidden.
       scale = total > 0 ? scale / total : 0;
-      if (!is_there_[r]) continue;
-      const int row = tile_.query_row + query_[r] / tile_.num_query_heads;
-      float* const to = task_.output + row * task_.output_stride + head_[r] * LIMN_HEAD_DIM;
+      if (!is_there(r)) continue;
+      const int row = tile_.query_row + query(r) / tile_.num_query_heads;
+      float* const to = task_.output + row * task_.output_stride + head(r) * LIMN_HEAD_DIM;
 #pragma unroll
       for (int n = 0; n < kDim / 8; ++n) {
         for (int i = 0; i < 2; ++i) {
           const int column = n * 8 + lane_ % 4 * 2 + i;
-          if (column < LIMN_HEAD_DIM) to[column] = output_[n][2 * r + i] * scale;
+          if (column < LIMN_HEAD_DIM) to[column] = output_[r / 2][n][r % 2 * 2 + i] * scale;
         }
       }
     }
@@ -347,16 +392,12 @@ class Tile {
   unsigned short* queries_;  // [kQueries, kStride] in shared memory
   unsigned short* keys_;     // [kKeys, kStride]
   unsigned short* values_;   // [kKeys, kStride]
-  int query_[2];
-  bool is_there_[2];
-  int head_[2];
-  int position_[2];
-  int visible_begin_[2];
-  float smallest_[2] = {0, 0};
-  float highest_[2] = {-infinity(), -infinity()};
-  float sum_[2] = {0, 0};
-  Products logits_[kKeys / 8];  // then the numerators
-  Products output_[kDim / 8] = {};
+  int position_[kOwn];
+  float smallest_[kOwn];
+  float highest_[kOwn];
+  float sum_[kOwn];
+  Products logits_[kTiles][kKeys / 8];  // then the numerators
+  Products output_[kTiles][kDim / 8] = {};
 };
 
 }  // namespace

@@ -15,16 +15,21 @@ namespace {
 
 constexpr int kPackThreads = 256;
 
-// The largest thread block that the device has the shared memory for.
+// The fastest that the device has the shared memory for.
 GpuAttentionVariant variant_for(std::int64_t head_dim, int pieces, int shared_bytes_limit) {
-  for (const int warps : {8, 4}) {
-    for (const int keys : {64, 32, 16}) {
-      const GpuAttentionVariant variant{
-          .head_dim = head_dim, .pieces = pieces, .warps = warps, .keys = keys};
-      // Wider heads and more warps than this do not fit into the registers.
-      if (warps == 8 && (head_dim > 128 || keys < 64)) continue;
-      if (variant.shared_bytes() <= shared_bytes_limit) return variant;
-    }
+  const auto variant_of = [&](int warps, int tiles, int keys) {
+    return GpuAttentionVariant{
+        .head_dim = head_dim, .pieces = pieces, .warps = warps, .tiles = tiles, .keys = keys};
+  };
+  std::vector<GpuAttentionVariant> variants;  // the fastest first
+  // Wider heads, more pieces or more keys do not fit into the registers.
+  if (head_dim <= 128 && pieces <= 2)
+    variants.push_back(variant_of(4, 2, head_dim <= 64 ? 64 : 32));
+  if (head_dim <= 128) variants.push_back(variant_of(8, 1, 64));
+  for (const int keys : {64, 32, 16})
+    variants.push_back(variant_of(4, 1, keys));
+  for (const GpuAttentionVariant& variant : variants) {
+    if (variant.shared_bytes() <= shared_bytes_limit) return variant;
   }
   throw JobError(fmt::format(
       "parallel.device: attention heads of {} dimensions do not fit this GPU; use \"cpu\"",

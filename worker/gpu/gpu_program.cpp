@@ -188,6 +188,7 @@ std::vector<char> compile_gpu_attention(const GpuAttentionVariant& variant, int 
       {fmt::format("-DLIMN_HEAD_DIM={}", variant.head_dim),
        fmt::format("-DLIMN_PIECES={}", variant.pieces),
        fmt::format("-DLIMN_WARPS={}", variant.warps),
+       fmt::format("-DLIMN_TILES={}", variant.tiles),
        fmt::format("-DLIMN_KEYS={}", variant.keys)});
 }
 

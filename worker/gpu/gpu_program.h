@@ -33,13 +33,14 @@ struct GpuAttentionVariant {
   std::int64_t head_dim = 0;
   int pieces = 2;  // bfloat16 of a float32
   int warps = 8;   // of a thread block
+  int tiles = 1;   // of 16 queries, of a warp
   int keys = 64;   // that are in shared memory at a time
 
   auto operator<=>(const GpuAttentionVariant&) const = default;
 
   std::int64_t padded_head_dim() const { return (head_dim + 15) / 16 * 16; }
 
-  int queries_of_block() const { return 16 * warps; }
+  int queries_of_block() const { return 16 * tiles * warps; }
 
   int threads() const { return 32 * warps; }
 

@@ -21,12 +21,17 @@ std::int64_t divide_up(std::int64_t n, std::int64_t by) {
   return (n + by - 1) / by;
 }
 
+// `values` [rows, width], or [groups, rows of a group, width].
 GpuRows rows_of(const at::Tensor& values, const at::Tensor& row) {
   if (!values.defined()) return {};
-  check(values.stride(1) == 1, "rows must be contiguous");
+  check(values.stride(-1) == 1, "rows must be contiguous");
   const bool is_bfloat16 = values.scalar_type() == at::kBFloat16;
   check(is_bfloat16 || values.scalar_type() == at::kFloat, "rows must be float32 or bfloat16");
-  GpuRows rows{.data = values.const_data_ptr(), .stride = values.stride(0)};
+  GpuRows rows{.data = values.const_data_ptr(), .group_stride = values.stride(0), .group = 1};
+  if (values.dim() == 3) {
+    rows.stride = values.stride(1);
+    rows.group = static_cast<int>(values.size(1));
+  }
   rows.is_bfloat16 = is_bfloat16 ? 1 : 0;
   if (row.defined()) {
     static_assert(sizeof(long long) == sizeof(std::int64_t));
@@ -39,7 +44,8 @@ GpuRows rows_of(const at::Tensor& values, const at::Tensor& row) {
 bool is_vectorizable(const GpuRows& rows) {
   constexpr std::uintptr_t kElements = 4;
   const std::uintptr_t bytes = kElements * (rows.is_bfloat16 != 0 ? 2 : 4);
-  return reinterpret_cast<std::uintptr_t>(rows.data) % bytes == 0 && rows.stride % kElements == 0;
+  return reinterpret_cast<std::uintptr_t>(rows.data) % bytes == 0 && rows.stride % kElements == 0 &&
+         rows.group_stride % kElements == 0;
 }
 
 GpuRowTask task_of(
@@ -50,12 +56,13 @@ GpuRowTask task_of(
       .minus = rows_of(terms.minus.values, terms.minus.row),
       .out = out.mutable_data_ptr(),
       .out_stride = out.stride(0),
-      .num_rows = x.size(0),
+      .order = terms.order.defined() ? terms.order.const_data_ptr<int>() : nullptr,
+      .num_rows = out.size(0),
       .width = static_cast<int>(width)};
   task.threads_per_row = width > kWarpWidth ? kThreads : 32;
   task.out_is_bfloat16 = out.scalar_type() == at::kBFloat16 ? 1 : 0;
   const GpuRows to{
-      .data = task.out, .stride = task.out_stride, .is_bfloat16 = task.out_is_bfloat16};
+      .data = task.out, .group_stride = task.out_stride, .is_bfloat16 = task.out_is_bfloat16};
   const bool all = std::ranges::all_of(
       std::array{task.x, task.base, task.minus, to},
       [](const GpuRows& rows) { return is_vectorizable(rows); });
@@ -89,8 +96,10 @@ GpuActivation kind_of(Activation activation) {
   throw InternalError("an activation without a kernel");
 }
 
+// [rows, width]
 at::Tensor output_of(const at::Tensor& x, std::int64_t width, const RowTerms& terms) {
-  return at::empty({x.size(0), width}, x.options().dtype(terms.out));
+  const std::int64_t rows = x.dim() == 3 ? x.size(0) * x.size(1) : x.size(0);
+  return at::empty({rows, width}, x.options().dtype(terms.out));
 }
 
 const float* data_or_null(const at::Tensor& tensor) {
@@ -111,8 +120,8 @@ at::Tensor gpu_combined_rows(
 
 at::Tensor gpu_normed_rows(
     const at::Tensor& x, const Norm& norm, const RowTerms& terms, GpuPrograms& programs) {
-  at::Tensor out = output_of(x, x.size(1), terms);
-  GpuRowTask task = task_of(x, terms, out, x.size(1));
+  at::Tensor out = output_of(x, x.size(-1), terms);
+  GpuRowTask task = task_of(x, terms, out, x.size(-1));
   GpuNorm of_row{
       .weight = data_or_null(norm.weight),
       .bias = data_or_null(norm.bias),
@@ -138,6 +147,10 @@ at::Tensor gpu_activated_rows(
   GpuRowTask task = task_of(x, terms, out, width);
   GpuActivation kind = kind_of(activation);
   int is_gated = gated ? 1 : 0;
+  if (terms.minus_is_of_base) {
+    task.minus = {};
+    task.minus_is_of_base = 1;
+  }
   std::array<void*, 3> arguments{&task, &kind, &is_gated};
   programs.rows().launch(launch_of("limn_activate", task, arguments.data()));
   return out;

@@ -16,6 +16,8 @@ at::Tensor gpu_combined_rows(
     const RowTerms& terms,
     GpuPrograms& programs = gpu_programs());
 
+// Rows may lie in groups at any distance, as the heads of rows do: [groups, rows of a group, width]
+// -> [groups * rows of a group, width].
 at::Tensor gpu_normed_rows(
     const at::Tensor& x,
     const Norm& norm,

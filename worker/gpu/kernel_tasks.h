@@ -54,11 +54,14 @@ struct GpuPackTask {
   int heads;             // of a row
 };
 
-// As RowSource, or absent where `data` is null.
+// As RowSource, or absent where `data` is null. Rows may come in groups, as the heads of a wider
+// row do.
 struct GpuRows {
   const void* data;
   const long long* row;
-  long long stride;
+  long long stride;        // of the rows of a group
+  long long group_stride;  // from group to group
+  int group;               // rows of a group
   int is_bfloat16;
 };
 
@@ -69,11 +72,13 @@ struct GpuRowTask {
   GpuRows minus;
   void* out;
   long long out_stride;
+  const int* order;  // in which the rows are computed; null: as they lie
   long long num_rows;
   int width;
   int threads_per_row;
   int out_is_bfloat16;
-  int is_vectorizable;  // elements lie so that four can be taken at a time
+  int is_vectorizable;   // elements lie so that four can be taken at a time
+  int minus_is_of_base;  // subtract the function of the base instead of `minus`
 };
 
 // As NormFunction.

@@ -21,16 +21,22 @@ struct alignas(8) FourBfloats {
   unsigned pairs[2];
 };
 
-// Those of a row from `i` on; 0 where there is no row.
+// Where a row of some rows begins.
+LIMN_DEVICE long long offset_of(const GpuRows& rows, long long row) {
+  const long long index = rows.row != nullptr ? rows.row[row] : row;
+  if (rows.group == 1) return index * rows.group_stride;
+  return index / rows.group * rows.group_stride + index % rows.group * rows.stride;
+}
+
+// Those from element `at` on; 0 where there are no rows.
 template <int kCount>
-LIMN_DEVICE Elements<kCount> load(const GpuRows& rows, long long row, int i) {
+LIMN_DEVICE Elements<kCount> load(const GpuRows& rows, long long at) {
   Elements<kCount> e;
   if (rows.data == nullptr) {
     for (int j = 0; j < kCount; ++j)
       e.x[j] = 0;
     return e;
   }
-  const long long at = (rows.row != nullptr ? rows.row[row] : row) * rows.stride + i;
   if (rows.is_bfloat16) {
     const auto* const from = static_cast<const unsigned short*>(rows.data) + at;
     if constexpr (kCount == 4) {
@@ -81,51 +87,64 @@ LIMN_DEVICE void store(const GpuRowTask& task, long long row, int i, const Eleme
   }
 }
 
-// A thread's share of a row.
+// A thread's share of a row, and where the row begins in all that the task is about.
 struct RowShare {
-  long long row;
+  bool is_there;
   int thread;  // of the row's
   int slot;    // of the rows that the block computes
+  long long row;
+  long long x;
+  long long base;
+  long long minus;
 };
 
 LIMN_DEVICE RowShare row_share(const GpuRowTask& task) {
+  RowShare share{};
   const int rows_of_block = kThreads / task.threads_per_row;
-  const int slot = thread_index() / task.threads_per_row;
-  return {
-      static_cast<long long>(block_index()) * rows_of_block + slot,
-      thread_index() % task.threads_per_row,
-      slot};
+  share.slot = thread_index() / task.threads_per_row;
+  share.thread = thread_index() % task.threads_per_row;
+  share.row = static_cast<long long>(block_index()) * rows_of_block + share.slot;
+  share.is_there = share.row < task.num_rows;
+  if (!share.is_there) return share;
+  if (task.order != nullptr) share.row = task.order[share.row];
+  share.x = offset_of(task.x, share.row);
+  if (task.base.data != nullptr) share.base = offset_of(task.base, share.row);
+  if (task.minus.data != nullptr) share.minus = offset_of(task.minus, share.row);
+  return share;
 }
 
-// x + base
 template <int kCount>
-LIMN_DEVICE Elements<kCount> value(const GpuRowTask& task, long long row, int i) {
-  Elements<kCount> e = load<kCount>(task.x, row, i);
-  const Elements<kCount> base = load<kCount>(task.base, row, i);
+LIMN_DEVICE Elements<kCount> sum(const Elements<kCount>& a, const Elements<kCount>& b) {
+  Elements<kCount> e;
   for (int j = 0; j < kCount; ++j)
-    e.x[j] += base.x[j];
+    e.x[j] = a.x[j] + b.x[j];
+  return e;
+}
+
+template <int kCount>
+LIMN_DEVICE Elements<kCount> difference(const Elements<kCount>& a, const Elements<kCount>& b) {
+  Elements<kCount> e;
+  for (int j = 0; j < kCount; ++j)
+    e.x[j] = a.x[j] - b.x[j];
   return e;
 }
 
 // out = e - minus
 template <int kCount>
-LIMN_DEVICE void finish(const GpuRowTask& task, long long row, int i, Elements<kCount> e) {
-  const Elements<kCount> minus = load<kCount>(task.minus, row, i);
-  for (int j = 0; j < kCount; ++j)
-    e.x[j] -= minus.x[j];
-  store(task, row, i, e);
+LIMN_DEVICE void finish(
+    const GpuRowTask& task, const RowShare& share, int i, const Elements<kCount>& e) {
+  store(task, share.row, i, difference(e, load<kCount>(task.minus, share.minus + i)));
 }
 
 template <int kCount>
 LIMN_DEVICE void scale_row(const GpuRowTask& task, float scale) {
   const RowShare share = row_share(task);
-  if (share.row >= task.num_rows) return;
+  if (!share.is_there) return;
   for (int i = share.thread * kCount; i < task.width; i += task.threads_per_row * kCount) {
-    Elements<kCount> e = load<kCount>(task.x, share.row, i);
-    const Elements<kCount> base = load<kCount>(task.base, share.row, i);
+    Elements<kCount> e = load<kCount>(task.x, share.x + i);
     for (int j = 0; j < kCount; ++j)
-      e.x[j] = e.x[j] * scale + base.x[j];
-    finish(task, share.row, i, e);
+      e.x[j] *= scale;
+    finish(task, share, i, sum(e, load<kCount>(task.base, share.base + i)));
   }
 }
 
@@ -143,20 +162,35 @@ LIMN_DEVICE float activation(GpuActivation kind, float v) {
   return 0;
 }
 
+// Of gated values the activation times the gated half.
+template <int kCount>
+LIMN_DEVICE Elements<kCount> activated(
+    GpuActivation kind, bool gated, const Elements<kCount>& v, const Elements<kCount>& w) {
+  Elements<kCount> e;
+  for (int j = 0; j < kCount; ++j)
+    e.x[j] = gated ? activation(kind, v.x[j]) * w.x[j] : activation(kind, v.x[j]);
+  return e;
+}
+
 template <int kCount>
 LIMN_DEVICE void activate_row(const GpuRowTask& task, GpuActivation kind, bool gated) {
   const RowShare share = row_share(task);
-  if (share.row >= task.num_rows) return;
+  if (!share.is_there) return;
   for (int i = share.thread * kCount; i < task.width; i += task.threads_per_row * kCount) {
-    Elements<kCount> e = value<kCount>(task, share.row, i);
-    for (int j = 0; j < kCount; ++j)
-      e.x[j] = activation(kind, e.x[j]);
+    const Elements<kCount> base = load<kCount>(task.base, share.base + i);
+    const Elements<kCount> v = sum(load<kCount>(task.x, share.x + i), base);
+    Elements<kCount> of_base{};
+    Elements<kCount> w{};
     if (gated) {
-      const Elements<kCount> w = value<kCount>(task, share.row, i + task.width);
-      for (int j = 0; j < kCount; ++j)
-        e.x[j] *= w.x[j];
+      of_base = load<kCount>(task.base, share.base + i + task.width);
+      w = sum(load<kCount>(task.x, share.x + i + task.width), of_base);
     }
-    finish(task, share.row, i, e);
+    const Elements<kCount> e = activated(kind, gated, v, w);
+    if (task.minus_is_of_base) {
+      store(task, share.row, i, difference(e, activated(kind, gated, base, of_base)));
+    } else {
+      finish(task, share, i, e);
+    }
   }
 }
 
@@ -178,22 +212,22 @@ LIMN_DEVICE float sum_of_row(const GpuRowTask& task, float x, float* of_warps) {
 template <int kCount>
 LIMN_DEVICE void norm_row(const GpuRowTask& task, const GpuNorm& norm) {
   const RowShare share = row_share(task);
-  const bool is_there = share.row < task.num_rows;
   auto* const of_warps = reinterpret_cast<float*>(shared_memory());
   float* const values = of_warps + kThreads / 32 + share.slot * task.width;
-  const int begin = is_there ? share.thread * kCount : task.width;
+  const int begin = share.is_there ? share.thread * kCount : task.width;
   const int step = task.threads_per_row * kCount;
 
-  float sum = 0;
+  float total = 0;
   for (int i = begin; i < task.width; i += step) {
-    const Elements<kCount> e = value<kCount>(task, share.row, i);
+    const Elements<kCount> e =
+        sum(load<kCount>(task.x, share.x + i), load<kCount>(task.base, share.base + i));
     for (int j = 0; j < kCount; ++j) {
       values[i + j] = e.x[j];
-      sum += e.x[j];
+      total += e.x[j];
     }
   }
   const auto width = static_cast<float>(task.width);
-  const float mean = norm.subtracts_mean ? sum_of_row(task, sum, of_warps) / width : 0;
+  const float mean = norm.subtracts_mean ? sum_of_row(task, total, of_warps) / width : 0;
   float squares = 0;
   for (int i = begin; i < task.width; i += step) {
     for (int j = 0; j < kCount; ++j) {
@@ -210,7 +244,7 @@ LIMN_DEVICE void norm_row(const GpuRowTask& task, const GpuNorm& norm) {
       if (norm.weight != nullptr) e.x[j] *= norm.weight[i + j];
       if (norm.bias != nullptr) e.x[j] += norm.bias[i + j];
     }
-    finish(task, share.row, i, e);
+    finish(task, share, i, e);
   }
 }
 
