@@ -269,6 +269,21 @@ float shuffle_xor(float value, int mask) {
   return operand.other;
 }
 
+bool any_of_warp(bool value) {
+  struct Operand {
+    bool value;
+    bool any;
+  } operand{value, false};
+  test::meet_warp(operand, [](Operand** lanes) {
+    bool any = false;
+    for (int lane = 0; lane < test::kLanes; ++lane)
+      any = any || lanes[lane]->value;
+    for (int lane = 0; lane < test::kLanes; ++lane)
+      lanes[lane]->any = any;
+  });
+  return operand.any;
+}
+
 float infinity() {
   return std::numeric_limits<float>::infinity();
 }

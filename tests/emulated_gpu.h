@@ -29,6 +29,7 @@ int thread_index();
 void sync_threads();
 unsigned char* shared_memory();
 float shuffle_xor(float value, int mask);
+bool any_of_warp(bool value);
 float infinity();
 float float_of_bits(unsigned bits);
 unsigned short bfloat16_bits(float x);

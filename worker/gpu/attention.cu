@@ -43,10 +43,6 @@ LIMN_SLOW_DEVICE float suppressed(float s, float f, int rule, float smallest) {
 // Of 16 queries, 8 columns.
 using Products = float[4];
 
-LIMN_DEVICE float exp_fast(float x) {
-  return exp2_fast(x * kLog2E);
-}
-
 // The rest of x when its bfloat16 is taken away; exact.
 LIMN_DEVICE float without_piece(float x) {
   return x - float_of_bits(static_cast<unsigned>(bfloat16_bits(x)) << 16);
@@ -59,18 +55,26 @@ LIMN_DEVICE void write_pieces(unsigned short* row, int column, float x) {
   }
 }
 
-// c += a b of numbers in pieces, the smallest products first; those that are smaller than what the
-// pieces leave of a number are not made.
+// c[m][n] += a[m] b[n] of numbers in pieces for 16 keys or columns, the smallest products first; those
+// that are smaller than what the pieces leave of a number are not made. Successive products go to
+// different sums, for each takes longer than the next one's start.
+template <int kColumns>
 LIMN_DEVICE void multiply_add_pieces(
-    Products& c,
-    const unsigned (&a)[kPieces][4],
+    Products (&c)[kTiles][kColumns],
+    const unsigned (&a)[kTiles][kPieces][4],
     const unsigned (&b)[kPieces][4],
-    int first) {
+    int column) {
 #pragma unroll
   for (int sum = kPieces - 1; sum >= 0; --sum) {
 #pragma unroll
-    for (int i = 0; i <= sum; ++i)
-      multiply_add(c, a[i], b[sum - i][first], b[sum - i][first + 1]);
+    for (int i = 0; i <= sum; ++i) {
+#pragma unroll
+      for (int m = 0; m < kTiles; ++m) {
+        const unsigned(&factor)[4] = b[sum - i];
+        multiply_add(c[m][column], a[m][i], factor[0], factor[1]);
+        multiply_add(c[m][column + 1], a[m][i], factor[2], factor[3]);
+      }
+    }
   }
 }
 
@@ -219,11 +223,7 @@ class Tile {
         for (int piece = 0; piece < kPieces; ++piece)
           load_matrices(
               b[piece], from_keys + n * 8 * kStride + piece * kDim + d + lane_ / 8 % 2 * 8);
-#pragma unroll
-        for (int m = 0; m < kTiles; ++m) {
-          multiply_add_pieces(logits_[m][n], a[m], b, 0);
-          multiply_add_pieces(logits_[m][n + 1], a[m], b, 2);
-        }
+        multiply_add_pieces(logits_, a, b, n);
       }
     }
   }
@@ -285,44 +285,66 @@ class Tile {
     }
   }
 
+  // Whether all of the warp's queries see all of the keys, as they are.
+  LIMN_DEVICE bool is_plain(int first_key) const {
+    const int last_query = tile_.first_query + tile_.num_queries - 1;
+    const int first_of_warp = tile_.first_query + 16 * kTiles * warp_;
+    return first_of_warp + 16 * kTiles - 1 <= last_query && task_.window == 0 &&
+           first_key + kKeys - 1 <=
+               tile_.first_position + first_of_warp / tile_.num_query_heads &&
+           first_key >= tile_.suppressed_end && task_.key_bias == nullptr && task_.softcap == 0;
+  }
+
   // Turns products into the softmax's numerators, and what was summed so far to the new maximum.
+  // Logits are those of base 2 from here on.
   LIMN_DEVICE void take_softmax(int first_key) {
-    const bool has_suppressed = first_key < tile_.suppressed_end;
     float highest[kOwn];
     for (int r = 0; r < kOwn; ++r)
       highest[r] = highest_[r];
-    for_logits(first_key, [&](float& s, int r, int key) {
-      s = logit(s, r, key);
-      if (has_suppressed) {
+    if (is_plain(first_key)) {
+      const float scale = task_.scale * kLog2E;
+      for_logits(first_key, [&](float& s, int r, int) {
+        s *= scale;
+        highest[r] = fmaxf(highest[r], s);
+      });
+    } else {
+      for_logits(first_key, [&](float& s, int r, int key) {
+        s = logit(s, r, key);
         const float f = factor_of(key);
         if (f != 1) s = suppressed(s, f, task_.rule, smallest_[r]);
-      }
-      if (!sees(r, key)) s = -infinity();
-      highest[r] = fmaxf(highest[r], s);
-    });
+        s = sees(r, key) ? s * kLog2E : -infinity();
+        highest[r] = fmaxf(highest[r], s);
+      });
+    }
     float rescale[kOwn];
+    bool is_higher = false;
     for (int r = 0; r < kOwn; ++r) {
       highest[r] = fmaxf(highest[r], shuffle_xor(highest[r], 1));
       highest[r] = fmaxf(highest[r], shuffle_xor(highest[r], 2));
+      is_higher = is_higher || highest[r] != highest_[r];
       // Where all keys so far are hidden any finite value makes all numerators 0.
       const float finite = highest[r] == -infinity() ? 0 : highest[r];
-      rescale[r] = exp_fast(highest_[r] - finite);
+      rescale[r] = exp2_fast(highest_[r] - finite);
       highest_[r] = highest[r];
       highest[r] = finite;
-      sum_[r] *= rescale[r];
     }
-    for_logits(first_key, [&](float& s, int r, int) {
-      s = exp_fast(s - highest[r]);
-      sum_[r] += s;
-    });
+    // Rarely, once the first keys have been seen.
+    if (any_of_warp(is_higher)) {
 #pragma unroll
-    for (int m = 0; m < kTiles; ++m) {
+      for (int m = 0; m < kTiles; ++m) {
+        for (int r = 2 * m; r < 2 * m + 2; ++r)
+          sum_[r] *= rescale[r];
 #pragma unroll
-      for (int n = 0; n < kDim / 8; ++n) {
-        for (int i = 0; i < 4; ++i)
-          output_[m][n][i] *= rescale[2 * m + i / 2];
+        for (int n = 0; n < kDim / 8; ++n) {
+          for (int i = 0; i < 4; ++i)
+            output_[m][n][i] *= rescale[2 * m + i / 2];
+        }
       }
     }
+    for_logits(first_key, [&](float& s, int r, int) {
+      s = exp2_fast(s - highest[r]);
+      sum_[r] += s;
+    });
   }
 
   // Adds the numerators' products with the values in shared memory.
@@ -337,9 +359,10 @@ class Tile {
           float first = logits_[m][2 * k + i / 2][i % 2 * 2];
           float second = logits_[m][2 * k + i / 2][i % 2 * 2 + 1];
           for (int piece = 0; piece < kPieces; ++piece) {
-            a[m][piece][i] = bfloat16_pair(first, second);
-            first = without_piece(first);
-            second = without_piece(second);
+            const unsigned pair = bfloat16_pair(first, second);
+            a[m][piece][i] = pair;
+            first -= float_of_bits(pair << 16);
+            second -= float_of_bits(pair & 0xffff0000U);
           }
         }
       }
@@ -348,11 +371,7 @@ class Tile {
         unsigned b[kPieces][4];
         for (int piece = 0; piece < kPieces; ++piece)
           load_transposed(b[piece], value + 16 * k * kStride + piece * kDim + n * 8);
-#pragma unroll
-        for (int m = 0; m < kTiles; ++m) {
-          multiply_add_pieces(output_[m][n], a[m], b, 0);
-          multiply_add_pieces(output_[m][n + 1], a[m], b, 2);
-        }
+        multiply_add_pieces(output_, a, b, n);
       }
     }
   }
@@ -365,10 +384,10 @@ class Tile {
       total += shuffle_xor(total, 2);
       float scale = 1;
       if (task_.sinks != nullptr) {
-        const float sink = task_.sinks[head(r)];
+        const float sink = task_.sinks[head(r)] * kLog2E;
         const float highest = fmaxf(highest_[r], sink);
-        scale = exp_fast(highest_[r] - highest);
-        total = total * scale + exp_fast(sink - highest);
+        scale = exp2_fast(highest_[r] - highest);
+        total = total * scale + exp2_fast(sink - highest);
       }
       // Nothing, where all that the row sees is hidden.
       scale = total > 0 ? scale / total : 0;

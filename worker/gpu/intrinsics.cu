@@ -28,6 +28,10 @@ LIMN_DEVICE float shuffle_xor(float value, int mask) {
   return __shfl_xor_sync(0xffffffffU, value, mask);
 }
 
+LIMN_DEVICE bool any_of_warp(bool value) {
+  return __any_sync(0xffffffffU, value) != 0;
+}
+
 LIMN_DEVICE float infinity() {
   return __int_as_float(0x7f800000);
 }
@@ -100,8 +104,7 @@ LIMN_DEVICE void load_transposed(unsigned (&matrices)[4], const unsigned short* 
 // c [16, 8] += a [16, 16] b [16, 8], a and b bfloat16, spread over the warp's lanes as the PTX ISA
 // has it for mma.m16n8k16.
 LIMN_DEVICE void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
