@@ -118,6 +118,7 @@ void bench_model(MpiSession& session, Communicator& world, const BenchOptions& o
   report.parameters = num_parameters(report.model);
   report.dtype = bench_dtype(job.model.dtype);
   report.compute = choose_sweep_compute(job.model.compute, report.dtype);
+  agree(world, [&] { check_sweep_compute(report.compute, device); });
   report.suppression = job.explain.suppression;
   report.device = device_text(device);
   report.threads = at::get_num_threads();

@@ -31,8 +31,8 @@ constexpr std::array<std::string_view, 4> kWordsOf<UnitKind> = {
 
 constexpr std::array<std::string_view, 3> kLaterUnits = {"paragraph", "delimiter", "grid:"};
 constexpr std::array<std::string_view, 4> kDtypes = {"auto", "float32", "bfloat16", "float16"};
-constexpr std::array<std::string_view, 4> kComputes = {
-    "auto", "float32", "bfloat16", "bfloat16_delta"};
+constexpr std::array<std::string_view, 5> kComputes = {
+    "auto", "float32", "bfloat16", "bfloat16_delta", "fp8_delta"};
 constexpr std::array<std::string_view, 1> kLaterComputes = {"int8_delta"};
 constexpr std::array<std::string_view, 1> kFormats = {"jsonl"};
 constexpr std::array<std::string_view, 1> kLaterFormats = {"squad"};

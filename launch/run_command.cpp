@@ -75,6 +75,7 @@ class Run {
     const Checkpoint checkpoint = agree(world_, [&] { return Checkpoint(job_.model.path); });
     const SweepCompute arithmetic =
         choose_sweep_compute(job_.model.compute, stored_dtype(checkpoint, model));
+    agree(world_, [&] { check_sweep_compute(arithmetic, device); });
     agree(world_, [&] {
       if (!coordinates()) return;
       coordination_ = prepare_coordination(job_, model, checkpoint, arithmetic);

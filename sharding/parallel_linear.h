@@ -18,15 +18,23 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight);
 // [rows, in] float32 -> [rows, out] float32
 at::Tensor wide_product(const at::Tensor& x, const at::Tensor& weight);
 
+// In which x goes into a linear layer's product: of a weight in float8 it is made float8 on the
+// way.
+inline at::ScalarType input_dtype_of(const at::Tensor& weight, bool is_wide) {
+  if (is_wide) return at::kFloat;
+  return weight.scalar_type() == at::kFloat8_e4m3fn ? at::kBFloat16 : weight.scalar_type();
+}
+
 // y_shard = x W_shard^T + b_shard: every rank computes its own outputs from all inputs. No
 // communication.
 struct ColumnParallelLinear {
   at::Tensor weight;     // [out/t, in]
   at::Tensor bias;       // [out/t], float32; undefined: none
   bool is_wide = false;  // by wide_product: counts as float32
+  at::Tensor scale;      // [out/t, 1] float32, of a weight in float8; undefined: 1
 
   // In which x goes into the product without being converted.
-  at::ScalarType input_dtype() const { return is_wide ? at::kFloat : weight.scalar_type(); }
+  at::ScalarType input_dtype() const { return input_dtype_of(weight, is_wide); }
 
   // [rows, in] -> [rows, out/t] in the dtype of the weight; wide: float32
   at::Tensor operator()(const at::Tensor& x) const;
@@ -39,9 +47,10 @@ struct RowParallelLinear {
   at::Tensor bias;    // [out], float32, whole on every rank; undefined: none
   Communicator* tensor_ranks = nullptr;
   bool is_wide = false;  // by wide_product: counts as float32
+  at::Tensor scale;      // [out, 1] float32, of a weight in float8; undefined: 1
 
   // In which x_shard goes into the product without being converted.
-  at::ScalarType input_dtype() const { return is_wide ? at::kFloat : weight.scalar_type(); }
+  at::ScalarType input_dtype() const { return input_dtype_of(weight, is_wide); }
 
   // [rows, in/t] -> [rows, out] in float32, bitwise the same on every rank. Collective. Waits.
   at::Tensor operator()(const at::Tensor& x_shard) const;

@@ -182,7 +182,8 @@ TEST(CommandLineTest, RefusesWhatCannotBeMeasured) {
       "many");
   EXPECT_THAT(
       refusal({"bench", "x", "--compute", "float8"}),
-      HasSubstr("limn bench: --compute must be auto, float32, bfloat16 or bfloat16_delta"));
+      HasSubstr(
+          "limn bench: --compute must be auto, float32, bfloat16, bfloat16_delta or fp8_delta"));
   EXPECT_EQ(
       refusal({"bench", "x", "--collectives"}),
       "limn bench: no config is read with --collectives; see limn bench --help: x");

@@ -2,6 +2,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdint>
 #include <cstring>
@@ -10,6 +11,8 @@
 #include <stdexcept>
 #include <utility>
 #include <vector>
+
+#include <c10/util/Float8_e4m3fn.h>
 
 namespace limn {
 
@@ -274,6 +277,7 @@ bool any_of_warp(bool value) {
     bool value;
     bool any;
   } operand{value, false};
+
   test::meet_warp(operand, [](Operand** lanes) {
     bool any = false;
     for (int lane = 0; lane < test::kLanes; ++lane)
@@ -305,6 +309,12 @@ unsigned short bfloat16_bits(float x) {
 
 unsigned bfloat16_pair(float first, float second) {
   return bfloat16_bits(first) | static_cast<unsigned>(bfloat16_bits(second)) << 16;
+}
+
+unsigned short float8_pair(float first, float second) {
+  // Float8's largest is where these end, not infinity.
+  const auto bits = [](float x) { return c10::Float8_e4m3fn(std::clamp(x, -448.0F, 448.0F)).x; };
+  return static_cast<unsigned short>(bits(first) | bits(second) << 8);
 }
 
 float exp2_fast(float x) {

@@ -34,6 +34,7 @@ float infinity();
 float float_of_bits(unsigned bits);
 unsigned short bfloat16_bits(float x);
 unsigned bfloat16_pair(float first, float second);
+unsigned short float8_pair(float first, float second);
 float exp2_fast(float x);
 void copy_async(void* to, const void* from, bool is_there);
 void commit_copies();

@@ -36,6 +36,10 @@ class EmulatedRows final : public GpuProgram {
             argument<GpuActivation>(launch, 1),
             argument<int>(launch, 2));
       });
+    } else if (launch.kernel == "limn_scale_to_float8") {
+      run(launch, [&] {
+        limn_scale_to_float8(argument<GpuRowTask>(launch, 0), argument<float*>(launch, 1));
+      });
     } else if (launch.kernel == "limn_rotate") {
       run(launch, [&] { limn_rotate(argument<GpuRotationTask>(launch, 0)); });
     } else {

@@ -171,6 +171,22 @@ TEST_P(GpuRowsTest, NormsHeadsAmongOthers) {
   }
 }
 
+TEST_P(GpuRowsTest, ScalesRowsToFloat8) {
+  if (!is_emulated() && gpu_capability() < 89) GTEST_SKIP() << "this GPU has no float8";
+  for (const std::int64_t width : {16, 1040}) {
+    at::Tensor x =
+        (random_tensor({9, width}, 1) * at::logspace(-8, 4, 9).unsqueeze(1)).to(at::kBFloat16);
+    x[3].zero_();
+    const ScaledRows scaled = gpu_scaled_rows(there(x), programs());
+    const at::Tensor scale = scaled.scale.to(at::kCPU);
+    const at::Tensor values = scaled.values.to(at::kCPU);
+    const at::Tensor largest = x.to(at::kFloat).abs().amax(1, /*keepdim=*/true);
+    EXPECT_TRUE(at::allclose(scale, at::where(largest > 0, largest / 448, 1.0)));
+    EXPECT_TRUE(at::equal(
+        values.to(at::kFloat), (x.to(at::kFloat) / scale).to(at::kFloat8_e4m3fn).to(at::kFloat)));
+  }
+}
+
 TEST_P(GpuRowsTest, TakesRowsOfAWiderMatrix) {
   const at::Tensor all = random_tensor({5, 24}, 1).to(at::kFloat);
   // At every place: what is not aligned is not taken four at a time.

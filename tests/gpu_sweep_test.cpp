@@ -18,6 +18,7 @@
 #include "tests/golden.h"
 #include "tests/gpu_under_test.h"
 #include "worker/decoder_weights.h"
+#include "worker/gpu/gpu_program.h"
 #include "worker/model_family.h"
 #include "worker/sweep.h"
 
@@ -29,6 +30,8 @@ constexpr double kTolerance = 5e-4;
 // Root mean square, relative to the deltas'; as on a CPU.
 constexpr double kDifferenceTolerance = 0.03;
 constexpr double kExpertsDifferenceTolerance = 0.12;
+// Of differences and weights in float8, which has 3 bits.
+constexpr double kFloat8Tolerance = 0.2;
 
 class GpuSweepTest : public testing::TestWithParam<std::string> {
  protected:
@@ -105,6 +108,18 @@ TEST_P(GpuSweepTest, GivesNearlyTheSameDeltasByDifferencesInBfloat16) {
     EXPECT_LT(
         error.root(), model.decoder.experts ? kExpertsDifferenceTolerance : kDifferenceTolerance);
   }
+}
+
+TEST_P(GpuSweepTest, GivesRoughlyTheSameDeltasByDifferencesInFloat8) {
+  if (gpu_capability() < 89) GTEST_SKIP() << "this GPU has no float8";
+  const DecoderWeights weights = weights_kept_as(at::kFloat);
+  RelativeError error;
+  for (const auto& expected : golden["cases"]) {
+    SweepEngine engine(model.decoder, weights, suppression_of(expected), SweepCompute::Float8Delta);
+    error.add(expected["delta"], engine.run(batch).pieces.at(0).delta);
+  }
+  RecordProperty("relative_error", std::to_string(error.root()));
+  EXPECT_LT(error.root(), kFloat8Tolerance);
 }
 
 TEST_P(GpuSweepTest, GivesTheSameBitsAgain) {

@@ -216,7 +216,7 @@ TEST(JobFileTest, RefusesByNameWhatThisVersionDoesNotDoYet) {
           "[model]\npath = \"m\"\n\ncompute = \"int8_delta\"\n[data]\npath = \"d\"\n[output]\npath "
           "= \"o\""),
       "job.toml:4: model.compute is not supported by this version, expected auto, float32, "
-      "bfloat16 or bfloat16_delta: int8_delta");
+      "bfloat16, bfloat16_delta or fp8_delta: int8_delta");
 
   struct Case {
     std::string key;

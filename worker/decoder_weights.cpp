@@ -11,6 +11,7 @@
 
 #include "sharding/shard_loader.h"
 #include "storage/error.h"
+#include "worker/gpu/gpu_rows.h"
 
 namespace limn {
 
@@ -481,6 +482,24 @@ LayerWeights with_dtype(const LayerWeights& layer, at::ScalarType dtype) {
   for (Expert& expert : std::get<ExpertMlp>(converted.mlp).experts) {
     convert(expert.gate_up);
     convert(expert.down);
+  }
+  return converted;
+}
+
+LayerWeights in_float8(const LayerWeights& layer) {
+  LayerWeights converted = with_dtype(layer, at::kBFloat16);
+  const auto convert = [](auto& linear) {
+    constexpr std::int64_t kMultiple = 16;
+    if (linear.weight.size(0) % kMultiple != 0 || linear.weight.size(1) % kMultiple != 0) return;
+    const ScaledRows scaled = gpu_scaled_rows(linear.weight);
+    linear.weight = scaled.values;
+    linear.scale = scaled.scale;
+  };
+  convert(converted.attention.query_key_value);
+  convert(converted.attention.out);
+  if (auto* const dense = std::get_if<Mlp>(&converted.mlp)) {
+    convert(dense->up);
+    convert(dense->down);
   }
   return converted;
 }

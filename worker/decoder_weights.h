@@ -45,6 +45,11 @@ struct LayerWeights {
 // wide_product(), which gives the same.
 LayerWeights with_dtype(const LayerWeights& layer, at::ScalarType dtype);
 
+// The layer with the matrices of its linear layers as float8 e4m3, each row (an output) with a
+// scale of its own. On a GPU. Experts, and matrices whose sides are not multiples of 16, are
+// bfloat16.
+LayerWeights in_float8(const LayerWeights& layer);
+
 struct DecoderWeights {
   HeadShard heads;
   VocabularyParallelEmbedding embedding;  // [vocab/t, width]

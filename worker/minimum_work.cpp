@@ -44,7 +44,7 @@ class Counter {
     const std::int64_t base_targets = layout.blocks.front().target_rows.size();
     add_head(at::kFloat, base_targets);
     // What is multiplied for values is float32 in any arithmetic.
-    const bool is_difference = compute_ == SweepCompute::Bfloat16Delta;
+    const bool is_difference = is_delta(compute_);
     add_head(is_difference ? at::kBFloat16 : at::kFloat, layout.num_target_rows - base_targets);
     work_.rows += layout.num_rows;
   }

@@ -1,13 +1,39 @@
 #include "worker/row_arithmetic.h"
 
+#include <optional>
 #include <utility>
 #include <variant>
 
 #include <ATen/ATen.h>
 
+#include "worker/gpu/gpu_rows.h"
 #include "worker/row_operations.h"
 
 namespace limn {
+
+namespace {
+
+// x W^T for differences, in bfloat16; of a weight in float8 by the GPU's product of scaled rows.
+template <typename Linear>
+at::Tensor difference_product(const Linear& linear, const at::Tensor& x) {
+  if (!linear.scale.defined()) return product(x, linear.weight);
+  const ScaledRows rows = gpu_scaled_rows(x);
+  return at::_scaled_mm(
+      rows.values,
+      linear.weight.t(),
+      rows.scale,
+      linear.scale.t(),
+      std::nullopt,
+      std::nullopt,
+      at::kBFloat16);
+}
+
+// This rank's addend of a row-parallel layer, float32.
+at::Tensor difference_addend(const RowParallelLinear& linear, const at::Tensor& x) {
+  return linear.scale.defined() ? difference_product(linear, x).to(at::kFloat) : linear.addend(x);
+}
+
+}  // namespace
 
 void ValueRows::record(Stage stage, const BaseTrace::Values& values) {
   if (trace_ != nullptr) trace_->at(stage) = values;
@@ -74,7 +100,7 @@ at::Tensor DifferenceRows::norm(
 at::Tensor DifferenceRows::projections(const ColumnParallelLinear& linear, const at::Tensor& x) {
   // The bias is in the base's value.
   return combined_rows(
-      product(x, linear.weight),
+      difference_product(linear, x),
       1,
       {.base = of_base(trace_.at(Stage::Projections).out), .order = rows_.order});
 }
@@ -82,8 +108,12 @@ at::Tensor DifferenceRows::projections(const ColumnParallelLinear& linear, const
 at::Tensor DifferenceRows::attention_out(
     const RowParallelLinear& linear, const at::Tensor& values) {
   const BaseTrace::Values& base = trace_.at(Stage::AttentionOut);
-  at::Tensor y = linear.addend(combined_rows(
-      values, 1, {.minus = of_base(base.in), .out = linear.input_dtype(), .order = rows_.order}));
+  at::Tensor y = difference_addend(
+      linear,
+      combined_rows(
+          values,
+          1,
+          {.minus = of_base(base.in), .out = linear.input_dtype(), .order = rows_.order}));
   // A row that sees hidden keys alone loses all that the base had, and exactly: what rounded
   // products would leave of it, a norm would blow up.
   const at::Tensor& hidden = rows_.hidden;
@@ -103,7 +133,7 @@ at::Tensor DifferenceRows::mlp(const LayerWeights& layer, at::Tensor x) {
     return combined_rows(y, 1, {.minus = of_base(base.out)});
   }
   const Mlp& dense = std::get<Mlp>(layer.mlp);
-  at::Tensor inner = product(x, dense.up.weight);
+  at::Tensor inner = difference_product(dense.up, x);
   x.reset();  // before there is more
   const at::Tensor activated = activated_rows(
       inner,
@@ -115,7 +145,7 @@ at::Tensor DifferenceRows::mlp(const LayerWeights& layer, at::Tensor x) {
        .minus_is_of_base = true,
        .order = rows_.order});
   inner.reset();
-  return dense.down.without_bias(activated);
+  return dense.down.sum(difference_addend(dense.down, activated));
 }
 
 at::Tensor DifferenceRows::log_probs(

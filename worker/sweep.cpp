@@ -77,8 +77,10 @@ at::Tensor token_tensor(const Batch& batch) {
 }
 
 // For rows that are differences, behind the base's layer.
-LayerWeights layer_of_differences(const LayerWeights& kept, const LayerWeights& base) {
-  LayerWeights layer = with_dtype(kept, at::kBFloat16);
+LayerWeights layer_of_differences(
+    const LayerWeights& kept, const LayerWeights& base, SweepCompute compute) {
+  LayerWeights layer =
+      compute == SweepCompute::Float8Delta ? in_float8(kept) : with_dtype(kept, at::kBFloat16);
   if (std::holds_alternative<ExpertMlp>(layer.mlp)) layer.mlp = base.mlp;
   return layer;
 }
@@ -312,7 +314,7 @@ at::Tensor SweepEngine::forward(
 }
 
 at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor embeddings) {
-  const bool is_difference = compute_ == SweepCompute::Bfloat16Delta;
+  const bool is_difference = is_delta(compute_);
   const at::ScalarType base_dtype = compute_ == SweepCompute::Bfloat16 ? at::kBFloat16 : at::kFloat;
   const at::Tensor key_bias = key_bias_of(layout);
 
@@ -342,7 +344,7 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
     BaseTrace trace;
     ValueRows base_rows(is_difference ? &trace : nullptr);
     base_x = forward(layer, pass, layout.blocks[0], base_rows, std::move(base_x));
-    if (is_difference) layer = layer_of_differences(weights_.layers[l], layer);
+    if (is_difference) layer = layer_of_differences(weights_.layers[l], layer, compute_);
     for (std::size_t i = 1; i < layout.blocks.size(); ++i) {
       const RowBlock& block = layout.blocks[i];
       if (is_difference) {

@@ -134,8 +134,7 @@ class SweepBench {
   SweepCompute ideal_compute() const {
     const bool is_wide =
         options_.device.is_cuda() && weights_.embedding.weight.scalar_type() == at::kBFloat16;
-    return is_wide && options_.compute == SweepCompute::Bfloat16Delta ? SweepCompute::Bfloat16
-                                                                      : options_.compute;
+    return is_wide && is_delta(options_.compute) ? SweepCompute::Bfloat16 : options_.compute;
   }
 
   std::int64_t predicted_memory(const SweepLayout& layout, int tensor_parallel) const {

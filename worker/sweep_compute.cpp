@@ -3,16 +3,25 @@
 #include <array>
 #include <string>
 
+#include "sharding/gpu.h"
 #include "storage/error.h"
+#include "worker/gpu/gpu_program.h"
 
 namespace limn {
 
 namespace {
 
 constexpr std::array kAll = {
-    SweepCompute::Float32, SweepCompute::Bfloat16, SweepCompute::Bfloat16Delta};
+    SweepCompute::Float32,
+    SweepCompute::Bfloat16,
+    SweepCompute::Bfloat16Delta,
+    SweepCompute::Float8Delta};
 
 }  // namespace
+
+bool is_delta(SweepCompute compute) {
+  return compute == SweepCompute::Bfloat16Delta || compute == SweepCompute::Float8Delta;
+}
 
 std::string_view name_of(SweepCompute compute) {
   switch (compute) {
@@ -22,6 +31,8 @@ std::string_view name_of(SweepCompute compute) {
       return "bfloat16";
     case SweepCompute::Bfloat16Delta:
       return "bfloat16_delta";
+    case SweepCompute::Float8Delta:
+      return "fp8_delta";
   }
   throw InternalError("an arithmetic without a name");
 }
@@ -34,6 +45,16 @@ SweepCompute choose_sweep_compute(std::string_view wanted, at::ScalarType stored
     if (wanted == name_of(compute)) return compute;
   }
   throw InternalError("an arithmetic that was not checked: " + std::string(wanted));
+}
+
+void check_sweep_compute(SweepCompute compute, at::Device device) {
+  constexpr int kFirstWithFloat8 = 89;
+  if (compute != SweepCompute::Float8Delta) return;
+  if (device.is_cuda() && gpu_capability() >= kFirstWithFloat8) return;
+  throw JobError(fmt::format(
+      "model.compute: fp8_delta needs GPUs of compute capability 8.9 or later; use "
+      "\"bfloat16_delta\": {}",
+      device_text(device)));
 }
 
 }  // namespace limn

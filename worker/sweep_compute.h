@@ -3,7 +3,8 @@
 
 #include <string_view>
 
-#include <ATen/core/ScalarType.h>
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
 
 namespace limn {
 
@@ -11,7 +12,12 @@ enum class SweepCompute {
   Float32,
   Bfloat16,       // products in bfloat16; the residual stream, norms, softmax and attention float32
   Bfloat16Delta,  // base rows as Float32; of all others the difference from them, as Bfloat16
+  // The same with the differences' products in float8 e4m3, scales for each row and output: on GPUs
+  // that have them.
+  Float8Delta,
 };
+
+bool is_delta(SweepCompute compute);
 
 // As the job file spells it.
 std::string_view name_of(SweepCompute compute);
@@ -20,5 +26,8 @@ std::string_view name_of(SweepCompute compute);
 // bfloat16, as its weights are then exact in it, and float32 elsewhere. Requires: a name that the
 // job file's reader takes.
 SweepCompute choose_sweep_compute(std::string_view wanted, at::ScalarType stored);
+
+// Throws JobError where the device, of this rank and readied for use, cannot compute so.
+void check_sweep_compute(SweepCompute compute, at::Device device);
 
 }  // namespace limn

@@ -34,7 +34,7 @@ struct Sweep {
   std::int64_t table = config.embedding_width > 0 ? config.embedding_width : config.hidden;
   std::int64_t vocabulary = share(config.vocab_size);
 
-  bool is_difference = options.compute == SweepCompute::Bfloat16Delta;
+  bool is_difference = is_delta(options.compute);
   std::int64_t kept = bytes_of(options.kept);
   std::int64_t base_product = options.compute == SweepCompute::Bfloat16 ? 2 : kFloat;
   std::int64_t block_product = options.compute == SweepCompute::Float32 ? kFloat : 2;

@@ -148,14 +148,15 @@ int device_attribute(cudaDeviceAttr attribute) {
 class CompiledPrograms final : public GpuPrograms {
  public:
   GpuProgram& rows() override {
-    if (rows_ == nullptr) rows_ = std::make_unique<LoadedProgram>(compile_gpu_rows(capability()));
+    if (rows_ == nullptr)
+      rows_ = std::make_unique<LoadedProgram>(compile_gpu_rows(gpu_capability()));
     return *rows_;
   }
 
   GpuProgram& attention(const GpuAttentionVariant& variant) override {
     std::unique_ptr<GpuProgram>& program = attention_[variant];
     if (program == nullptr) {
-      program = std::make_unique<LoadedProgram>(compile_gpu_attention(variant, capability()));
+      program = std::make_unique<LoadedProgram>(compile_gpu_attention(variant, gpu_capability()));
     }
     return *program;
   }
@@ -165,16 +166,16 @@ class CompiledPrograms final : public GpuPrograms {
   }
 
  private:
-  static int capability() {
-    return 10 * device_attribute(cudaDevAttrComputeCapabilityMajor) +
-           device_attribute(cudaDevAttrComputeCapabilityMinor);
-  }
-
   std::unique_ptr<GpuProgram> rows_;
   std::map<GpuAttentionVariant, std::unique_ptr<GpuProgram>> attention_;
 };
 
 }  // namespace
+
+int gpu_capability() {
+  return 10 * device_attribute(cudaDevAttrComputeCapabilityMajor) +
+         device_attribute(cudaDevAttrComputeCapabilityMinor);
+}
 
 std::vector<char> compile_gpu_rows(int capability) {
   return compile("rows.cu", kGpuRows, capability, {});

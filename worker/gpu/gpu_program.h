@@ -67,6 +67,9 @@ class GpuPrograms {
 // one cannot be compiled or loaded.
 GpuPrograms& gpu_programs();
 
+// Of the current device: 90 for 9.0.
+int gpu_capability();
+
 // Machine code for a compute capability, such as 90. Needs no GPU. Throws InternalError with what
 // the compiler says.
 std::vector<char> compile_gpu_rows(int capability);

@@ -74,6 +74,11 @@ int rows_of_block(const GpuRowTask& task) {
   return kThreads / task.threads_per_row;
 }
 
+// A float for each warp, and the rows' values.
+int shared_bytes_of_rows(const GpuRowTask& task) {
+  return static_cast<int>(sizeof(float)) * (kThreads / 32 + rows_of_block(task) * task.width);
+}
+
 GpuLaunch launch_of(std::string_view kernel, const GpuRowTask& task, void** arguments) {
   return {
       .kernel = kernel,
@@ -129,11 +134,24 @@ at::Tensor gpu_normed_rows(
       .subtracts_mean = norm.subtracts_mean ? 1 : 0};
   std::array<void*, 2> arguments{&task, &of_row};
   GpuLaunch launch = launch_of("limn_norm", task, arguments.data());
-  // A sum for each warp, and the rows' values.
-  const int floats = kThreads / 32 + rows_of_block(task) * task.width;
-  launch.shared_bytes = static_cast<int>(sizeof(float)) * floats;
+  launch.shared_bytes = shared_bytes_of_rows(task);
   programs.rows().launch(launch);
   return out;
+}
+
+ScaledRows gpu_scaled_rows(const at::Tensor& x, GpuPrograms& programs) {
+  const at::Tensor rows = x.contiguous();
+  ScaledRows scaled{
+      at::empty(x.sizes(), x.options().dtype(at::kFloat8_e4m3fn)),
+      at::empty({x.size(0), 1}, x.options().dtype(at::kFloat))};
+  GpuRowTask task = task_of(rows, {}, scaled.values, x.size(1));
+  check(task.is_vectorizable != 0, "rows of {} elements do not become float8", x.size(1));
+  auto* scales = scaled.scale.mutable_data_ptr<float>();
+  std::array<void*, 2> arguments{&task, &scales};
+  GpuLaunch launch = launch_of("limn_scale_to_float8", task, arguments.data());
+  launch.shared_bytes = shared_bytes_of_rows(task);
+  programs.rows().launch(launch);
+  return scaled;
 }
 
 at::Tensor gpu_activated_rows(

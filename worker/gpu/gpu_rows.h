@@ -31,6 +31,15 @@ at::Tensor gpu_activated_rows(
     const RowTerms& terms,
     GpuPrograms& programs = gpu_programs());
 
+// x [rows, width] as float8 e4m3 with a scale for each row, which brings its largest value to
+// float8's largest: x = values * scale. The width is a multiple of 4.
+struct ScaledRows {
+  at::Tensor values;  // [rows, width] float8_e4m3fn
+  at::Tensor scale;   // [rows, 1] float32
+};
+
+ScaledRows gpu_scaled_rows(const at::Tensor& x, GpuPrograms& programs = gpu_programs());
+
 // As the kernel of CPUs, of all `num_rows` rows.
 void gpu_rotate_rows(
     const RotationTask& task, std::int64_t num_rows, GpuPrograms& programs = gpu_programs());

@@ -54,6 +54,16 @@ LIMN_DEVICE unsigned bfloat16_pair(float first, float second) {
   return bits;
 }
 
+// Two rounded to the nearest float8 e4m3, at most its largest, the first in the low byte. sm_89 and
+// later; nothing calls it on others.
+LIMN_DEVICE unsigned short float8_pair(float first, float second) {
+  unsigned short bits = 0;
+#if __CUDA_ARCH__ >= 890
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(bits) : "f"(second), "f"(first));
+#endif
+  return bits;
+}
+
 // 2^x to 2 units in the last place.
 LIMN_DEVICE float exp2_fast(float x) {
   float y;

@@ -248,7 +248,51 @@ LIMN_DEVICE void norm_row(const GpuRowTask& task, const GpuNorm& norm) {
   }
 }
 
+// The largest over the threads of a row, in each of them. All threads of the block take part.
+LIMN_DEVICE float largest_of_row(const GpuRowTask& task, float x, float* of_warps) {
+  for (int mask = 16; mask > 0; mask /= 2)
+    x = fmaxf(x, shuffle_xor(x, mask));
+  if (task.threads_per_row == 32) return x;
+  if (thread_index() % 32 == 0) of_warps[thread_index() / 32] = x;
+  sync_threads();
+  for (int warp = 0; warp < kThreads / 32; ++warp)
+    x = fmaxf(x, of_warps[warp]);
+  return x;
+}
+
+// Shared memory: as of norm_row(). Of a row of zeros the scale is 1.
+LIMN_DEVICE void scale_row_to_float8(const GpuRowTask& task, float* scales) {
+  constexpr float kLargestFloat8 = 448;
+  constexpr int kCount = 4;
+  const RowShare share = row_share(task);
+  auto* const of_warps = reinterpret_cast<float*>(shared_memory());
+  float* const values = of_warps + kThreads / 32 + share.slot * task.width;
+  const int begin = share.is_there ? share.thread * kCount : task.width;
+  const int step = task.threads_per_row * kCount;
+  float largest = 0;
+  for (int i = begin; i < task.width; i += step) {
+    const Elements<kCount> e = load<kCount>(task.x, share.x + i);
+    for (int j = 0; j < kCount; ++j) {
+      values[i + j] = e.x[j];
+      largest = fmaxf(largest, fabsf(e.x[j]));
+    }
+  }
+  largest = largest_of_row(task, largest, of_warps);
+  const float scale = largest > 0 ? largest / kLargestFloat8 : 1;
+  if (share.is_there && share.thread == 0) scales[share.row] = scale;
+  auto* const to = static_cast<unsigned short*>(task.out) + share.row * task.out_stride / 2;
+  for (int i = begin; i < task.width; i += step) {
+    for (int j = 0; j < kCount; j += 2)
+      to[(i + j) / 2] = float8_pair(values[i + j] / scale, values[i + j + 1] / scale);
+  }
+}
+
 }  // namespace
+
+// `out` is float8 e4m3, a row's values less its scale; widths are multiples of 4.
+LIMN_KERNEL void limn_scale_to_float8(GpuRowTask task, float* scales) {
+  scale_row_to_float8(task, scales);
+}
 
 LIMN_KERNEL void limn_scale(GpuRowTask task, float scale) {
   if (task.is_vectorizable) {
