@@ -13,7 +13,8 @@ namespace limn {
 
 namespace {
 
-// x W^T for differences, in bfloat16; of a weight in float8 by the GPU's product of scaled rows.
+// x W^T for differences, in bfloat16; of a weight in float8 by the GPU's product of scaled rows,
+// whose sums have fewer bits than float32 and still many more than their addends.
 template <typename Linear>
 at::Tensor difference_product(const Linear& linear, const at::Tensor& x) {
   if (!linear.scale.defined()) return product(x, linear.weight);
@@ -25,7 +26,8 @@ at::Tensor difference_product(const Linear& linear, const at::Tensor& x) {
       linear.scale.t(),
       std::nullopt,
       std::nullopt,
-      at::kBFloat16);
+      at::kBFloat16,
+      /*use_fast_accum=*/true);
 }
 
 // This rank's addend of a row-parallel layer, float32.

@@ -285,6 +285,11 @@ class Tile {
     }
   }
 
+  // Whether some of the keys are suppressed.
+  LIMN_DEVICE bool has_suppressed(int first_key) const {
+    return first_key < tile_.suppressed_end && first_key + kKeys > tile_.row_begin;
+  }
+
   // Whether all of the warp's queries see all of the keys, as they are.
   LIMN_DEVICE bool is_plain(int first_key) const {
     const int last_query = tile_.first_query + tile_.num_queries - 1;
@@ -292,7 +297,7 @@ class Tile {
     return first_of_warp + 16 * kTiles - 1 <= last_query && task_.window == 0 &&
            first_key + kKeys - 1 <=
                tile_.first_position + first_of_warp / tile_.num_query_heads &&
-           first_key >= tile_.suppressed_end && task_.key_bias == nullptr && task_.softcap == 0;
+           !has_suppressed(first_key) && task_.key_bias == nullptr && task_.softcap == 0;
   }
 
   // Turns products into the softmax's numerators, and what was summed so far to the new maximum.
