@@ -57,11 +57,11 @@ LayerWeights StreamedLayers::layer(std::size_t index) {
     gpu_->was_in_use.record(computing);
     gpu_->is_read.block(computing);
   }
-  LayerWeights layer = std::move(*next_);
+  held_ = std::move(*next_);
   next_.reset();
   expected_ = (index + 1) % model_.decoder.layers.size();
   changed_.notify_all();
-  return layer;
+  return held_;
 }
 
 StreamingTimes StreamedLayers::times() const {

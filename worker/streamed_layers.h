@@ -72,6 +72,9 @@ class StreamedLayers : public LayerSource {
   at::ScalarType dtype_;
   at::Device device_;
   std::size_t expected_ = 0;  // what layer() is asked for next
+  // Handed out last. Who has it may drop it while a GPU still computes with it, and the reader
+  // would take its memory without waiting.
+  LayerWeights held_;
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable_any changed_;
