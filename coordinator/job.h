@@ -28,10 +28,17 @@ struct Suppression {
 
 enum class UnitKind { Token, Word, Sentence, Given };
 
+// Where the weights of a model's layers are while it computes.
+enum class WeightPlacement {
+  Resident,  // in memory
+  Streamed,  // in the checkpoint's files, but for the layer that computes and the next one
+};
+
 struct ModelOptions {
   std::filesystem::path path;
   std::string dtype = "auto";
   std::string compute = "auto";
+  WeightPlacement placement = WeightPlacement::Resident;
 
   bool operator==(const ModelOptions&) const = default;
 };

@@ -29,6 +29,9 @@ template <>
 constexpr std::array<std::string_view, 4> kWordsOf<UnitKind> = {
     "token", "word", "sentence", "given"};
 
+template <>
+constexpr std::array<std::string_view, 2> kWordsOf<WeightPlacement> = {"resident", "streamed"};
+
 constexpr std::array<std::string_view, 3> kLaterUnits = {"paragraph", "delimiter", "grid:"};
 constexpr std::array<std::string_view, 4> kDtypes = {"auto", "float32", "bfloat16", "float16"};
 constexpr std::array<std::string_view, 5> kComputes = {
@@ -145,6 +148,11 @@ constexpr std::array kJobKeys = {
         WordRule{kComputes, kLaterComputes},
         "arithmetic of the sweep; auto: bfloat16_delta where the checkpoint is bfloat16, else "
         "float32"),
+    key<&Job::model, &ModelOptions::placement>(
+        "model.placement",
+        KeyEffect::Neutral,
+        WordRule{kWordsOf<WeightPlacement>},
+        "streamed: layers are read anew for every sweep, for models larger than memory"),
     key<&Job::data, &DataOptions::path>(
         "data.path", KeyEffect::Neutral, PathRule{}, "the dataset to explain"),
     key<&Job::data, &DataOptions::format>(

@@ -25,6 +25,7 @@
 #include "storage/run_directory.h"
 #include "worker/decoder_weights.h"
 #include "worker/model_family.h"
+#include "worker/streamed_layers.h"
 #include "worker/sweep.h"
 #include "worker/sweep_compute.h"
 #include "worker/worker_loop.h"
@@ -85,18 +86,23 @@ class Run {
       if (coordinates()) log_result("nothing left to do");
       return ExitCode::Done;
     }
+    const at::ScalarType dtype = weight_dtype(job_.model.dtype, checkpoint, model);
     const DecoderWeights weights = agree(world_, [&] {
       return load_decoder_weights(
-          checkpoint,
-          model,
-          mesh.tensor_ranks(),
-          weight_dtype(job_.model.dtype, checkpoint, model),
-          device);
+          checkpoint, model, mesh.tensor_ranks(), dtype, device, job_.model.placement);
     });
     if (coordinates()) log_start(mesh, model, arithmetic, device);
 
-    SweepEngine engine(model.decoder, weights, job_.explain.suppression, arithmetic);
+    std::optional<StreamedLayers> streamed;
+    if (job_.model.placement == WeightPlacement::Streamed) {
+      streamed.emplace(checkpoint, model, mesh.tensor_ranks(), dtype, device);
+    }
+    const Suppression& suppression = job_.explain.suppression;
+    SweepEngine engine =
+        streamed ? SweepEngine(model.decoder, weights, *streamed, suppression, arithmetic)
+                 : SweepEngine(model.decoder, weights, suppression, arithmetic);
     const RunOutcome outcome = compute(mesh, engine);
+    if (streamed && coordinates()) log_streaming(streamed->times());
     if (!everyone_knows(coordinates() && outcome == RunOutcome::Done)) {
       return coordinates() ? stopped_exit_code(num_sealed_batches_, coordination_->run_directory)
                            : ExitCode::Stopped;
@@ -168,6 +174,16 @@ class Run {
         survey.num_samples,
         survey.num_batches,
         coordination_->finished_batches.size());
+  }
+
+  // Of this rank. A reader that sweeps wait for much is the bottleneck.
+  static void log_streaming(const StreamingTimes& times) {
+    spdlog::info(
+        "layers streamed: {}, GB: {:.1f}, seconds of reading: {:.1f}, of waiting for it: {:.1f}",
+        times.num_layers,
+        static_cast<double>(times.num_bytes) * 1e-9,
+        times.reading_s,
+        times.waiting_s);
   }
 
   void log_result(std::string_view how) const {

@@ -61,6 +61,17 @@ at::Tensor slice_of(const at::Tensor& stored, const ShardRequest& request) {
   return tensor.narrow(*request.dimension, request.slice.begin, request.slice.size());
 }
 
+// Bytes of the stored tensor among which the slice lies: its rows, or all where it is of columns.
+std::span<const std::byte> bytes_around(const StoredTensor& stored, const ShardRequest& request) {
+  const bool is_of_rows =
+      request.dimension && *request.dimension == (request.orientation == Orientation::InOut);
+  if (!is_of_rows || stored.bytes.empty()) return stored.bytes;
+  const std::size_t row_bytes = stored.bytes.size() / static_cast<std::size_t>(stored.shape[0]);
+  return stored.bytes.subspan(
+      static_cast<std::size_t>(request.slice.begin) * row_bytes,
+      static_cast<std::size_t>(request.slice.size()) * row_bytes);
+}
+
 }  // namespace
 
 void StagedUpload::copy(const at::Tensor& from, const at::Tensor& to) {
@@ -86,12 +97,12 @@ void StagedUpload::copy(const at::Tensor& from, const at::Tensor& to) {
   }
 }
 
-const StoredTensor* ShardLoader::find(const ShardRequest& request) {
+bool ShardLoader::expect_one(const ShardRequest& request) {
   requested_.insert(request.name);
   const StoredTensor* const stored = checkpoint_.find(request.name);
   if (stored == nullptr) {
     complaints_.push_back(fmt::format("{} is missing", request.name));
-    return nullptr;
+    return false;
   }
   const std::vector<std::int64_t> expected = stored_shape(request);
   if (stored->shape != expected) {
@@ -100,32 +111,45 @@ const StoredTensor* ShardLoader::find(const ShardRequest& request) {
         request.name,
         fmt::join(stored->shape, ", "),
         fmt::join(expected, ", ")));
-    return nullptr;
+    return false;
   }
-  return stored;
+  return true;
+}
+
+bool ShardLoader::expect(std::span<const ShardRequest> requests) {
+  bool are_there = true;
+  for (const ShardRequest& request : requests)
+    are_there = expect_one(request) && are_there;
+  return are_there;
+}
+
+void ShardLoader::fetch(std::span<const ShardRequest> requests) const {
+  for (const ShardRequest& request : requests)
+    checkpoint_.fetch(bytes_around(*checkpoint_.find(request.name), request));
+}
+
+void ShardLoader::read_into(std::span<const ShardRequest> requests, const at::Tensor& to) {
+  std::int64_t row = 0;
+  for (const ShardRequest& request : requests) {
+    const StoredTensor& stored = *checkpoint_.find(request.name);
+    const at::Tensor slice = slice_of(borrow(stored), request);
+    const at::Tensor place = to.narrow(0, row, slice.size(0));
+    if (upload_) {
+      upload_->copy(slice, place);
+    } else {
+      place.copy_(slice);
+    }
+    row += slice.size(0);
+    checkpoint_.release(stored);
+  }
 }
 
 at::Tensor ShardLoader::load_joined(std::span<const ShardRequest> requests, at::ScalarType dtype) {
-  std::vector<const StoredTensor*> stored;
-  for (const ShardRequest& request : requests)
-    stored.push_back(find(request));
-  if (std::ranges::find(stored, nullptr) != stored.end()) return {};
-
+  if (!expect(requests)) return {};
   // A copy even where nothing is converted: the weights must not depend on the mapped file.
   at::Tensor joined =
       at::empty(joined_shape(requests), at::TensorOptions().dtype(dtype).device(device_));
-  std::int64_t row = 0;
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    const at::Tensor slice = slice_of(borrow(*stored[i]), requests[i]);
-    const at::Tensor to = joined.narrow(0, row, slice.size(0));
-    if (upload_) {
-      upload_->copy(slice, to);
-    } else {
-      to.copy_(slice);
-    }
-    row += slice.size(0);
-    checkpoint_.release(*stored[i]);
-  }
+  read_into(requests, joined);
   return joined;
 }
 

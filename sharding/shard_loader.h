@@ -49,6 +49,17 @@ class ShardLoader : public ShardSource {
     if (!device.is_cpu()) upload_.emplace(device);
   }
 
+  // Whether all are there in their shapes; entries in the report where not. Reads nothing of them.
+  bool expect(std::span<const ShardRequest> requests);
+
+  // Waits for the disk, so that reading does not. Throws IoError when the files no longer have what
+  // they had, where reading would end the program. Requires: expect(requests).
+  void fetch(std::span<const ShardRequest> requests) const;
+
+  // Reads the requested slices, one below the other, into `to`: contiguous, of their joined shape,
+  // on the device, of any dtype. Requires: expect(requests).
+  void read_into(std::span<const ShardRequest> requests, const at::Tensor& to);
+
   // On the device. Each slice is copied straight to its place, in memory of its own: pieces of
   // their own would leave holes in the heap that nothing fits into again. Undefined, with entries
   // in the report, when the checkpoint lacks a tensor or has one of another shape.
@@ -64,8 +75,8 @@ class ShardLoader : public ShardSource {
   void throw_unless_exact(bool (*is_derived)(std::string_view)) const;
 
  private:
-  // The stored tensor, or null and an entry in the report.
-  const StoredTensor* find(const ShardRequest& request);
+  // Whether it is there in its shape; an entry in the report if not.
+  bool expect_one(const ShardRequest& request);
 
   const Checkpoint& checkpoint_;
   at::Device device_;

@@ -158,6 +158,11 @@ const StoredTensor* Checkpoint::find(std::string_view name) const {
   return &*read.tensor;
 }
 
+void Checkpoint::fetch(std::span<const std::byte> bytes) const {
+  for (const MappedFile& file : files_)
+    file.fetch(bytes);
+}
+
 void Checkpoint::release(const StoredTensor& tensor) const {
   for (const MappedFile& file : files_)
     file.release(tensor.bytes);

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,10 @@ class Checkpoint {
   // Null when there is no tensor of that name. Throws DataError when limn cannot hold it as a
   // StoredTensor, mostly for its element type: such a tensor harms nobody who does not ask for it.
   const StoredTensor* find(std::string_view name) const;
+
+  // Reads bytes of a tensor into memory. Throws IoError when their file has become too short or can
+  // no longer be read; who looks at them without this is ended by the system then.
+  void fetch(std::span<const std::byte> bytes) const;
 
   // Gives the memory of a tensor's mapped bytes back to the system; who reads them again gets them
   // from the file again. Keeps a rank's memory at what it copied while it reads a large checkpoint.

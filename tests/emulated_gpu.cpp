@@ -75,7 +75,7 @@ Fiber& current_fiber() {
   if (next.has_started) _longjmp(next.where, 1);
   next.has_started = true;
   setcontext(&next.start);
-  std::abort();
+  throw std::logic_error("setcontext failed");
 }
 
 void yield() {

@@ -20,6 +20,7 @@
 #include "worker/decoder_weights.h"
 #include "worker/gpu/gpu_program.h"
 #include "worker/model_family.h"
+#include "worker/streamed_layers.h"
 #include "worker/sweep.h"
 
 namespace limn::test {
@@ -127,6 +128,23 @@ TEST_P(GpuSweepTest, GivesTheSameBitsAgain) {
   SweepEngine engine(model.decoder, weights, {}, SweepCompute::Bfloat16Delta);
   const BatchResult first = engine.run(batch);
   EXPECT_EQ(engine.run(batch), first);
+}
+
+TEST_P(GpuSweepTest, GivesTheSameBitsWithStreamedLayers) {
+  for (const at::ScalarType kept : {at::kFloat, at::kBFloat16}) {
+    const DecoderWeights resident = weights_kept_as(kept);
+    const DecoderWeights around = load_decoder_weights(
+        checkpoint, model, ranks, kept, gpu_under_test(), WeightPlacement::Streamed);
+    StreamedLayers layers(checkpoint, model, ranks, kept, gpu_under_test());
+    for (const SweepCompute compute :
+         {SweepCompute::Float32, SweepCompute::Bfloat16, SweepCompute::Bfloat16Delta}) {
+      const BatchResult expected = SweepEngine(model.decoder, resident, {}, compute).run(batch);
+      SweepEngine engine(model.decoder, around, layers, {}, compute);
+      // Often enough for the reader to come into memory that was in use.
+      for (int sweep = 0; sweep < 5; ++sweep)
+        EXPECT_EQ(engine.run(batch), expected) << name_of(compute) << ", sweep " << sweep;
+    }
+  }
 }
 
 // Experts are chosen by the host.

@@ -276,6 +276,7 @@ TEST(JobFileTest, KeepsAMessageOnItsLineWhateverTheValueHolds) {
 TEST(JobFileTest, WritesAJobThatReadsBackAsTheSame) {
   Job job = parse(kLeastJob);
   job.model.path = "a \"quoted\" path\\with\nevery'thing \u00e9";
+  job.model.placement = WeightPlacement::Streamed;
   job.explain.suppression.kind = SuppressionKind::Multiplicative;
   job.explain.suppression.factor = 0.1;
   job.explain.suppression.similarity_threshold = 1.0 / 3.0;
@@ -291,6 +292,7 @@ TEST(JobFileTest, WritesEveryKeyInItsShortestForm) {
 path = "checkpoints/Qwen3-32B"
 dtype = "auto"
 compute = "auto"
+placement = "resident"
 [data]
 path = "squad.jsonl"
 format = "jsonl"

@@ -60,6 +60,31 @@ TEST(MappedFileTest, KeepsItsBytesReadableWhenTheirMemoryIsReleased) {
   EXPECT_EQ(other, "other");
 }
 
+TEST(MappedFileTest, FetchesWhatIsThere) {
+  const TemporaryFolder folder;
+  const std::string text(100'000, 'x');
+  write_bytes(folder / "a", text);
+  const MappedFile file(folder / "a");
+  file.fetch(file.bytes());
+  file.release(file.bytes());
+  file.fetch(file.bytes().subspan(5'000, 70'000));
+  EXPECT_EQ(text_of(file), text);
+  const std::string other = "other";
+  file.fetch(std::as_bytes(std::span(other)));
+}
+
+TEST(MappedFileTest, NamesAFileThatHasBecomeShorter) {
+  const TemporaryFolder folder;
+  write_bytes(folder / "a", std::string(100'000, 'x'));
+  const MappedFile file(folder / "a");
+  std::filesystem::resize_file(folder / "a", 50'000);
+  file.fetch(file.bytes().first(50'000));
+  EXPECT_THAT(
+      message_of<IoError>([&] { file.fetch(file.bytes().subspan(40'000, 10'001)); }),
+      HasSubstr(
+          "a: has become shorter since it was opened; fetch it again: 50000 of 100000 bytes"));
+}
+
 TEST(MappedFileTest, NamesWhatCannotBeMapped) {
   const TemporaryFolder folder;
   EXPECT_THAT(

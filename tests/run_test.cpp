@@ -176,6 +176,20 @@ TEST_F(RunTest, ExplainsEveryKindOfUnit) {
   }
 }
 
+TEST_F(RunTest, GivesTheSameBitsWhereverTheWeightsAre) {
+  for (const Mesh& mesh : {Mesh{1, 1}, {2, 2}, {2, 1}}) {
+    const auto run_with = [&](const std::string& placement) {
+      return run_example(
+          mesh.ranks,
+          mesh.tensor_parallel,
+          {"--model.placement", placement},
+          folder / fmt::format("{}-{}x{}", placement, mesh.ranks, mesh.tensor_parallel));
+    };
+    EXPECT_EQ(largest_difference(run_with("streamed"), run_with("resident")), 0)
+        << mesh.ranks << " ranks, tensor_parallel " << mesh.tensor_parallel;
+  }
+}
+
 TEST_F(RunTest, FactorOneGivesZerosToTheFile) {
   for (const SampleRecord& sample : run_example(2, 2, {"--explain.factor", "1"}, folder / "run")) {
     EXPECT_THAT(sample.delta, testing::Each(0.0F));

@@ -67,18 +67,30 @@ class WeightReader {
             config_.num_heads, config_.num_kv_heads, tensor_ranks.size(), tensor_ranks.rank())),
         vocabulary_(even_slice(config_.vocab_size, tensor_ranks.size(), tensor_ranks.rank())) {}
 
-  DecoderWeights read() {
+  // What comes before the layers.
+  DecoderWeights read_beginning() {
     DecoderWeights weights;
     weights.heads = heads_;
     read_embedding(weights);
-    for (std::int64_t layer = 0; layer < config_.num_layers(); ++layer) {
-      weights.layers.push_back(
-          read_layer(prefix_ + numbered(names_.layer, layer), config_.layers[layer].has_experts));
-      tell_progress(layer + 1);
+    return weights;
+  }
+
+  LayerWeights read_layer(std::size_t index) {
+    const auto number = static_cast<std::int64_t>(index);
+    return read_layer(prefix_ + numbered(names_.layer, number), config_.layers[index].has_experts);
+  }
+
+  void read_layers(DecoderWeights& weights) {
+    for (std::size_t layer = 0; layer < config_.layers.size(); ++layer) {
+      weights.layers.push_back(read_layer(layer));
+      tell_progress(static_cast<std::int64_t>(layer) + 1);
     }
+  }
+
+  // What comes behind the layers.
+  void read_end(DecoderWeights& weights) {
     if (config_.final_norm) weights.final_norm = norm(prefix_, names_.final_norm);
     read_head(weights);
-    return weights;
   }
 
  private:
@@ -454,6 +466,33 @@ class WeightReader {
   std::chrono::steady_clock::time_point told_at_ = std::chrono::steady_clock::now();
 };
 
+// Has a loader note what is asked for, without reading it.
+class ExpectedShards : public ShardSource {
+ public:
+  explicit ExpectedShards(ShardLoader& loader) : loader_(loader) {}
+
+  at::Tensor load_joined(
+      std::span<const ShardRequest> requests, at::ScalarType /*dtype*/) override {
+    loader_.expect(requests);
+    return {};
+  }
+
+  bool has(const std::string& name) const override { return loader_.has(name); }
+
+  std::string place() const override { return loader_.place(); }
+
+ private:
+  ShardLoader& loader_;
+};
+
+void check_tensor_ranks(const ModelConfig& model, const Communicator& tensor_ranks) {
+  if (tensor_ranks.size() <= model.decoder.num_heads) return;
+  throw JobError(fmt::format(
+      "parallel.tensor_parallel must be at most the model's number of attention heads, {}: {}",
+      model.decoder.num_heads,
+      tensor_ranks.size()));
+}
+
 }  // namespace
 
 at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& model) {
@@ -504,18 +543,26 @@ LayerWeights in_float8(const LayerWeights& layer) {
   return converted;
 }
 
+LayerWeights read_layer_weights(
+    ShardSource& source,
+    const ModelConfig& model,
+    Communicator& tensor_ranks,
+    at::ScalarType dtype,
+    std::size_t layer) {
+  return WeightReader(source, model, tensor_ranks, dtype).read_layer(layer);
+}
+
 DecoderWeights read_decoder_weights(
     ShardSource& source,
     const ModelConfig& model,
     Communicator& tensor_ranks,
     at::ScalarType dtype) {
-  if (tensor_ranks.size() > model.decoder.num_heads) {
-    throw JobError(fmt::format(
-        "parallel.tensor_parallel must be at most the model's number of attention heads, {}: {}",
-        model.decoder.num_heads,
-        tensor_ranks.size()));
-  }
-  return WeightReader(source, model, tensor_ranks, dtype).read();
+  check_tensor_ranks(model, tensor_ranks);
+  WeightReader reader(source, model, tensor_ranks, dtype);
+  DecoderWeights weights = reader.read_beginning();
+  reader.read_layers(weights);
+  reader.read_end(weights);
+  return weights;
 }
 
 DecoderWeights load_decoder_weights(
@@ -523,9 +570,20 @@ DecoderWeights load_decoder_weights(
     const ModelConfig& model,
     Communicator& tensor_ranks,
     at::ScalarType dtype,
-    at::Device device) {
+    at::Device device,
+    WeightPlacement placement) {
+  check_tensor_ranks(model, tensor_ranks);
   ShardLoader loader(checkpoint, device);
-  DecoderWeights weights = read_decoder_weights(loader, model, tensor_ranks, dtype);
+  WeightReader reader(loader, model, tensor_ranks, dtype);
+  DecoderWeights weights = reader.read_beginning();
+  if (placement == WeightPlacement::Resident) {
+    reader.read_layers(weights);
+  } else {
+    ExpectedShards expected(loader);
+    for (std::size_t layer = 0; layer < model.decoder.layers.size(); ++layer)
+      read_layer_weights(expected, model, tensor_ranks, dtype, layer);
+  }
+  reader.read_end(weights);
   loader.throw_unless_exact(is_derived);
   return weights;
 }

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "coordinator/job.h"
 #include "sharding/communicator.h"
 #include "sharding/parallel_linear.h"
 #include "sharding/parallel_vocabulary.h"
@@ -66,6 +67,15 @@ struct DecoderWeights {
 // float16 or float32 (which all else becomes).
 at::ScalarType stored_dtype(const Checkpoint& checkpoint, const ModelConfig& model);
 
+// Takes this rank's slices of one layer from `source`, as read_decoder_weights() does. Not
+// collective: of `tensor_ranks` nothing is asked but rank and size, which may be in use elsewhere.
+LayerWeights read_layer_weights(
+    ShardSource& source,
+    const ModelConfig& model,
+    Communicator& tensor_ranks,
+    at::ScalarType dtype,
+    std::size_t layer);
+
 // Takes this rank's slices from `source`; a tensor that it does not have stays undefined. Matrices
 // and tables are kept as `dtype`, norms, biases and routers as float32. Borrows: `tensor_ranks`,
 // for as long as the weights live. Throws JobError when there are more tensor ranks than heads.
@@ -79,12 +89,14 @@ DecoderWeights read_decoder_weights(
 // stored; norms, biases and routers as float32. Borrows: `tensor_ranks`, for as long as the weights
 // live. Throws DataError naming the tensors (ten at most, and their number) that are missing,
 // misshapen or not expected; JobError when there are more tensor ranks than heads. On a GPU all
-// tensors lie there.
+// tensors lie there. Streamed layers are checked like all others, but not read and not among the
+// weights.
 DecoderWeights load_decoder_weights(
     const Checkpoint& checkpoint,
     const ModelConfig& model,
     Communicator& tensor_ranks,
     at::ScalarType dtype,
-    at::Device device = at::kCPU);
+    at::Device device = at::kCPU,
+    WeightPlacement placement = WeightPlacement::Resident);
 
 }  // namespace limn

@@ -132,8 +132,18 @@ SweepEngine::SweepEngine(
     const DecoderWeights& weights,
     const Suppression& suppression,
     SweepCompute compute)
+    : SweepEngine(config, weights, resident_, suppression, compute) {}
+
+SweepEngine::SweepEngine(
+    const DecoderConfig& config,
+    const DecoderWeights& weights,
+    LayerSource& layers,
+    const Suppression& suppression,
+    SweepCompute compute)
     : config_(config),
       weights_(weights),
+      resident_(weights.layers),
+      layers_(layers),
       suppression_(suppression),
       compute_(compute) {
   for (const RopeConfig& rope : config.ropes)
@@ -196,14 +206,14 @@ at::Tensor SweepEngine::key_bias_of(const SweepLayout& layout) const {
 }
 
 AttentionOptions SweepEngine::attention_options(
-    std::size_t layer, const at::Tensor& key_bias) const {
+    const LayerConfig& config, const LayerWeights& layer, const at::Tensor& key_bias) const {
   return {
       .heads = weights_.heads.runs,
-      .scale = config_.layers[layer].attention_scale,
-      .window = config_.layers[layer].window,
+      .scale = config.attention_scale,
+      .window = config.window,
       .softcap = config_.attention_softcap,
       .key_bias = key_bias,
-      .sinks = weights_.layers[layer].attention.sinks,
+      .sinks = layer.attention.sinks,
       .suppression = suppression_.kind};
 }
 
@@ -246,7 +256,7 @@ at::Tensor SweepEngine::forward(
     RowArithmetic& rows,
     at::Tensor x) const {
   // Beyond the last layer's keys and values nothing but the target rows is needed.
-  const bool is_last = pass.index + 1 == weights_.layers.size();
+  const bool is_last = pass.index + 1 == config_.layers.size();
   const auto needed = [&](const at::Tensor& all) {
     if (!is_last) return all;
     const at::Tensor target_row = rows_of(pass.layout.target_row, block.target_rows);
@@ -334,17 +344,20 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
         layout, weights_.heads.runs, config_.head_dim, attention_pieces(compute_), device());
   }
   BlockIndices indices(layout, suppression_.kind, device());
-  for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
-    LayerWeights layer = with_dtype(weights_.layers[l], base_dtype);
+  for (std::size_t l = 0; l < config_.layers.size(); ++l) {
+    const LayerWeights kept = layers_.layer(l);
+    LayerWeights layer = with_dtype(kept, base_dtype);
     LayerPass pass{
         .index = l,
         .layout = layout,
         .attention = layer_attention(
-            layout, attention_options(l, key_bias), gpu_plan ? &*gpu_plan : nullptr)};
+            layout,
+            attention_options(config_.layers[l], kept, key_bias),
+            gpu_plan ? &*gpu_plan : nullptr)};
     BaseTrace trace;
     ValueRows base_rows(is_difference ? &trace : nullptr);
     base_x = forward(layer, pass, layout.blocks[0], base_rows, std::move(base_x));
-    if (is_difference) layer = layer_of_differences(weights_.layers[l], layer, compute_);
+    if (is_difference) layer = layer_of_differences(kept, layer, compute_);
     for (std::size_t i = 1; i < layout.blocks.size(); ++i) {
       const RowBlock& block = layout.blocks[i];
       if (is_difference) {

@@ -10,6 +10,7 @@
 #include "coordinator/job.h"
 #include "worker/decoder_config.h"
 #include "worker/decoder_weights.h"
+#include "worker/layer_source.h"
 #include "worker/rotary.h"
 #include "worker/row_arithmetic.h"
 #include "worker/suppressed_attention.h"
@@ -35,11 +36,23 @@ inline std::int64_t sweep_block_rows(at::Device device) {
 // config and the weights. Threads: one thread at a time.
 class SweepEngine {
  public:
+  // With the layers of the weights.
   SweepEngine(
       const DecoderConfig& config,
       const DecoderWeights& weights,
       const Suppression& suppression,
       SweepCompute compute = SweepCompute::Float32);
+
+  // With other layers, borrowed, too, instead of the weights' own.
+  SweepEngine(
+      const DecoderConfig& config,
+      const DecoderWeights& weights,
+      LayerSource& layers,
+      const Suppression& suppression,
+      SweepCompute compute = SweepCompute::Float32);
+
+  SweepEngine(const SweepEngine&) = delete;
+  SweepEngine& operator=(const SweepEngine&) = delete;
 
   // The base log-probability of every target and, for every perturbation, by how much it falls.
   // Exactly 0 where a perturbation touches no key that a target's row sees. The same on every rank
@@ -87,7 +100,8 @@ class SweepEngine {
 
   at::Tensor key_bias_of(const SweepLayout& layout) const;
 
-  AttentionOptions attention_options(std::size_t layer, const at::Tensor& key_bias) const;
+  AttentionOptions attention_options(
+      const LayerConfig& config, const LayerWeights& layer, const at::Tensor& key_bias) const;
 
   // On a GPU by the plan, on a CPU without one.
   std::unique_ptr<LayerAttention> layer_attention(
@@ -97,6 +111,8 @@ class SweepEngine {
 
   const DecoderConfig& config_;
   const DecoderWeights& weights_;
+  ResidentLayers resident_;  // the weights' own layers
+  LayerSource& layers_;
   Suppression suppression_;
   SweepCompute compute_;
   std::vector<RotaryEmbedding> rotaries_;  // as DecoderConfig::ropes
