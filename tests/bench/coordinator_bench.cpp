@@ -25,10 +25,11 @@
 //                      for letters
 
 #include <pthread.h>
+#include <time.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <functional>
