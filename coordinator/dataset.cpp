@@ -42,17 +42,24 @@ std::string shown(const json& value) {
   return text.size() <= kLongest ? text : text.substr(0, kLongest) + "...";
 }
 
-// A key's value and where it stands.
+// A key's value and where it stands. Borrows: all of it, and the list of an element.
 struct Field {
   std::string_view where;
-  std::string key;
+  std::string_view key;  // of the record
   const json& value;
+  const Field* list = nullptr;  // whose element `index` this is
+  std::size_t index = 0;
 
   // Requires: the value is an array.
-  Field element(std::size_t i) const { return {where, fmt::format("{}[{}]", key, i), value[i]}; }
+  Field element(std::size_t i) const { return {where, key, value[i], this, i}; }
+
+  // "units[3][0]". Put together only when it is wanted: most values are elements of long lists.
+  std::string name() const {
+    return list == nullptr ? std::string(key) : fmt::format("{}[{}]", list->name(), index);
+  }
 
   [[noreturn]] void refuse(std::string_view expected) const {
-    throw DataError(fmt::format("{}: {} must be {}: {}", where, key, expected, shown(value)));
+    throw DataError(fmt::format("{}: {} must be {}: {}", where, name(), expected, shown(value)));
   }
 };
 

@@ -77,6 +77,8 @@ RunOutcome Schedule::run() {
   try {
     return serve();
   } catch (...) {
+    // Whoever comes next has the run directory to himself.
+    if (sealing_.valid()) sealing_.wait();
     dismiss_leaders();
     throw;
   }
@@ -87,17 +89,18 @@ RunOutcome Schedule::serve() {
   while ((takes_more_ && !source_is_dry_) || !handed_out_.empty()) {
     const StopRequest request = current_request();
     if (request == StopRequest::Now) {
-      seal();
+      seal_everything();
       report();
       return RunOutcome::Stopped;
     }
     if (request == StopRequest::FinishPart) takes_more_ = false;
     if (takes_more_) hand_out();
     receive_letters();
-    if (Clock::now() - last_seal_ >= interval) seal();
+    if (has_sealed()) end_seal();
+    if (Clock::now() - last_seal_ >= interval) begin_seal();
     if (Clock::now() - last_report_ >= kReportEvery) report();
   }
-  seal();
+  seal_everything();
   // A stop may have been asked for when the last batch was out already.
   const bool is_done = !next_unfinished();
   report();
@@ -198,14 +201,34 @@ void Schedule::count_as_done(const PlannedBatch& planned) {
   }
 }
 
-void Schedule::seal() {
+// Waits for the part before, so that there are never more than two in memory.
+void Schedule::begin_seal() {
   last_seal_ = Clock::now();
   if (part_.empty()) return;
+  end_seal();
   std::ranges::sort(part_.batch_ids);
-  run_directory_.seal(part_);
-  num_sealed_batches_ += static_cast<std::int64_t>(part_.batch_ids.size());
-  spdlog::debug("sealed a part of {} batches", part_.batch_ids.size());
-  part_ = {};
+  sealing_ = std::async(std::launch::async, [this, part = std::exchange(part_, {})] {
+    run_directory_.seal(part);
+    return std::ssize(part.batch_ids);
+  });
+}
+
+bool Schedule::has_sealed() const {
+  return sealing_.valid() &&
+         sealing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
+// Throws what sealing threw.
+void Schedule::end_seal() {
+  if (!sealing_.valid()) return;
+  const std::int64_t num_batches = sealing_.get();
+  num_sealed_batches_ += num_batches;
+  spdlog::debug("sealed a part of {} batches", num_batches);
+}
+
+void Schedule::seal_everything() {
+  begin_seal();
+  end_seal();
 }
 
 void Schedule::dismiss_leaders() {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <map>
 #include <unordered_set>
 #include <vector>
@@ -33,7 +34,9 @@ struct ScheduleOptions {
 
 // Deals out batches dynamically: a group that is faster gets more, and none gets a second one to
 // hold while another has none. What is computed does not depend on the order in which results
-// arrive. Borrows: all that it is made of.
+// arrive. Parts are sealed by a thread of their own, one after the other, while leaders are served:
+// a slow disk keeps no group waiting, until it takes longer for a part than the interval. Borrows:
+// all that it is made of.
 class Schedule {
  public:
   Schedule(
@@ -80,7 +83,10 @@ class Schedule {
   std::optional<PlannedBatch> next_unfinished();
   void commit(const BatchResult& result);
   void count_as_done(const PlannedBatch& planned);
-  void seal();
+  void begin_seal();
+  bool has_sealed() const;
+  void end_seal();
+  void seal_everything();
   void dismiss_leaders();
   void report();
 
@@ -100,6 +106,7 @@ class Schedule {
   std::map<std::int64_t, std::int64_t>
       open_perturbations_;  // by index of a sample that is under way
   OpenPart part_;
+  std::future<std::int64_t> sealing_;  // the batches of the part that is being sealed, if any
   std::int64_t num_sealed_batches_ = 0;
 
   Progress progress_;

@@ -42,7 +42,8 @@ struct OpenPart {
   bool empty() const { return batch_ids.empty(); }
 };
 
-// Owns: the lock, from open() until destruction. Threads: one thread at a time.
+// Owns: the lock, from open() until destruction. Threads: one thread at a time, but for
+// stop_requested() and clear_stop_request(), which any thread may call.
 class RunDirectory {
  public:
   // Creates the directory and its parents, or opens the one of an earlier start. Once that has

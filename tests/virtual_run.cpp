@@ -36,9 +36,13 @@ void add_tokens(Sample& sample) {
     add_unit(sample, token, token + 1);
 }
 
-Sample virtual_sample(std::int64_t index, VirtualUnits units, std::mt19937_64& random) {
-  std::lognormal_distribution<double> lengths(std::log(300.0), 0.8);
-  const auto length = static_cast<std::int64_t>(std::clamp(lengths(random), 50.0, 2000.0));
+Sample virtual_sample(
+    std::int64_t index,
+    VirtualUnits units,
+    const VirtualLengths& lengths,
+    std::mt19937_64& random) {
+  std::lognormal_distribution<double> drawn(std::log(lengths.median), lengths.sigma);
+  const auto length = static_cast<std::int64_t>(std::clamp(drawn(random), 50.0, 2000.0));
   Sample sample;
   sample.index = index;
   sample.prompt_length = length - kNumTargets;
@@ -56,12 +60,35 @@ Sample virtual_sample(std::int64_t index, VirtualUnits units, std::mt19937_64& r
 
 }  // namespace
 
-std::vector<Sample> virtual_samples(std::int64_t num_samples, VirtualUnits units) {
+std::vector<Sample> virtual_samples(
+    std::int64_t num_samples, VirtualUnits units, const VirtualLengths& lengths) {
   std::mt19937_64 random(1987);
   std::vector<Sample> samples;
   for (std::int64_t index = 0; index < num_samples; ++index)
-    samples.push_back(virtual_sample(index, units, random));
+    samples.push_back(virtual_sample(index, units, lengths, random));
   return samples;
+}
+
+SweepWork plan_one_by_one(
+    const VirtualDataset& dataset,
+    const PlanOptions& options,
+    const std::function<void(const PlannedBatch&)>& take) {
+  std::mt19937_64 random(1987);
+  SweepWork uncut;
+  BatchPlanner planner(options);
+  const auto take_complete = [&] {
+    while (const auto planned = planner.next())
+      take(*planned);
+  };
+  for (std::int64_t index = 0; index < dataset.num_samples; ++index) {
+    Sample sample = virtual_sample(index, dataset.units, dataset.lengths, random);
+    uncut += uncut_work({sample});
+    planner.add(std::move(sample));
+    take_complete();
+  }
+  planner.finish();
+  take_complete();
+  return uncut;
 }
 
 std::vector<PlannedBatch> plan(const std::vector<Sample>& samples, const PlanOptions& options) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "coordinator/batch_plan.h"
@@ -15,9 +16,28 @@ enum class VirtualUnits {
   Mixed,  // of every other sample sentences
 };
 
-// Samples of 50 to 2,000 tokens, log-normal with a median of 300, each with a target of 8 tokens.
-// The same for the same arguments.
-std::vector<Sample> virtual_samples(std::int64_t num_samples, VirtualUnits units);
+// Log-normal, but 50 to 2,000 tokens.
+struct VirtualLengths {
+  double median = 300;
+  double sigma = 0.8;
+};
+
+// Samples of these lengths, each with a target of 8 tokens. The same for the same arguments.
+std::vector<Sample> virtual_samples(
+    std::int64_t num_samples, VirtualUnits units, const VirtualLengths& lengths = {});
+
+struct VirtualDataset {
+  std::int64_t num_samples = 0;
+  VirtualUnits units = VirtualUnits::Mixed;
+  VirtualLengths lengths;
+};
+
+// Calls `take` with every batch of the plan of these samples, which are never in memory all at
+// once. Returns their uncut work.
+SweepWork plan_one_by_one(
+    const VirtualDataset& dataset,
+    const PlanOptions& options,
+    const std::function<void(const PlannedBatch&)>& take);
 
 // All batches of the plan, each taken as soon as it is complete.
 std::vector<PlannedBatch> plan(const std::vector<Sample>& samples, const PlanOptions& options);
