@@ -89,7 +89,8 @@ What is explained:
 
 How:
   --batch-tokens N      rows of one sweep (default: 16384)
-  --compute WORD        auto (default), float32, bfloat16, bfloat16_delta or fp8_delta
+  --compute WORD        auto (default), float32, bfloat16, bfloat16_delta or
+                        fp8_delta
   --dtype WORD          of the weights: bfloat16 (default), float16 or float32
   --device WORD         auto (default), cpu or cuda
   --tensor-parallel N   ranks that hold one copy of the model (default: 1)

@@ -45,12 +45,14 @@ def seconds_of_pass(model: torch.nn.Module, length: int, batch: int, repeat: int
     mask = mask.repeat(batch, 1, 1, 1)
     for row in range(batch):
         mask[row, :, :, 3 + row] = lowest
+    positions = torch.arange(length, device="cuda").expand(batch, -1)
     times = []
     with torch.inference_mode():
         for i in range(repeat + 1):
             torch.cuda.synchronize()
             start = time.perf_counter()
-            model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+            # OPT would count its positions in the mask, which has two dimensions more than it thinks.
+            model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).logits
             torch.cuda.synchronize()
             if i > 0:
                 times.append(time.perf_counter() - start)
