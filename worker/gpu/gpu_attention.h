@@ -28,8 +28,6 @@ class GpuAttentionPlan {
       at::Device device,
       GpuPrograms& programs = gpu_programs());
 
-  const SweepLayout& layout() const { return layout_; }
-
   const GpuAttentionVariant& variant() const { return variant_; }
 
   GpuProgram& program() const { return programs_.attention(variant_); }

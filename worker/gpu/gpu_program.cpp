@@ -4,7 +4,6 @@
 #include <nvrtc.h>
 
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include <c10/cuda/CUDAStream.h>

@@ -7,8 +7,6 @@
 #include <string_view>
 #include <vector>
 
-struct CUlib_st;
-
 namespace limn {
 
 struct GpuLaunch {
