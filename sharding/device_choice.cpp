@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,16 +16,20 @@ namespace limn {
 
 namespace {
 
-// Of one node: the first GPU that each rank sees and no earlier one has taken.
+// Of one node: the first GPU that each rank sees and none before it has taken. Ranks that see fewer
+// GPUs come first, for they have less to choose from; else the order is that of the ranks.
 std::vector<std::optional<int>> share_out(const std::vector<std::vector<GpuId>>& seen) {
+  std::vector<std::size_t> ranks(seen.size());
+  std::iota(ranks.begin(), ranks.end(), std::size_t{0});
+  std::ranges::stable_sort(ranks, {}, [&](std::size_t rank) { return seen[rank].size(); });
   std::vector<GpuId> taken;
-  std::vector<std::optional<int>> own;
-  for (const std::vector<GpuId>& ids : seen) {
+  std::vector<std::optional<int>> own(seen.size());
+  for (const std::size_t rank : ranks) {
+    const std::vector<GpuId>& ids = seen[rank];
     const auto free = std::ranges::find_if(
         ids, [&](const GpuId& id) { return std::ranges::find(taken, id) == taken.end(); });
-    own.emplace_back();
     if (free == ids.end()) continue;
-    own.back() = static_cast<int>(free - ids.begin());
+    own[rank] = static_cast<int>(free - ids.begin());
     taken.push_back(*free);
   }
   return own;

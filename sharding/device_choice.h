@@ -23,10 +23,11 @@ struct KnownGpus {
 };
 
 // The number of the GPU that this rank computes on; nothing: the CPU. Each rank of a node takes the
-// first GPU that it sees and that no earlier rank has taken: ranks that see the same GPUs take one
-// after the other, and a rank that was given its own takes that. `wanted` is cpu, cuda or auto:
-// GPUs where there are any. Throws JobError when GPUs are wanted or there and do not suffice for
-// one a rank. Ranks with the same `wanted` agree on the kind of device, or one of them throws.
+// first GPU that it sees and that none before it has taken, those that see fewer before the others:
+// ranks that see the same GPUs take one after the other, and a rank that was given its own takes
+// that. `wanted` is cpu, cuda or auto: GPUs where there are any. Throws JobError when GPUs are
+// wanted or there and do not suffice for one a rank. Ranks with the same `wanted` agree on the kind
+// of device, or one of them throws.
 std::optional<int> choose_gpu(std::string_view wanted, const KnownGpus& known);
 
 // The same with what this machine has, readied for use (see use_gpu), and for the CPU at::kCPU

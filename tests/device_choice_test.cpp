@@ -73,6 +73,10 @@ TEST(DeviceChoiceTest, ARankThatSeesItsOwnTakesIt) {
       ElementsAre(Optional(0), Optional(0), Optional(0)));
 }
 
+TEST(DeviceChoiceTest, ARankThatSeesFewerGpusChoosesBeforeOneThatSeesMore) {
+  EXPECT_THAT(choices({{gpu('a'), gpu('b')}, {gpu('a')}}), ElementsAre(Optional(1), Optional(0)));
+}
+
 TEST(DeviceChoiceTest, RanksOfASocketShareItsGpus) {
   const std::vector<GpuId> first = {gpu('a'), gpu('b')};
   const std::vector<GpuId> second = {gpu('c'), gpu('d')};

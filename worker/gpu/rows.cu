@@ -260,30 +260,30 @@ LIMN_DEVICE float largest_of_row(const GpuRowTask& task, float x, float* of_warp
   return x;
 }
 
-// Shared memory: as of norm_row(). Of a row of zeros the scale is 1.
+// Reads the row twice: a wide one does not fit into the shared memory of every GPU that has float8.
+// Shared memory: one float for each warp. Of a row of zeros the scale is 1.
 LIMN_DEVICE void scale_row_to_float8(const GpuRowTask& task, float* scales) {
   constexpr float kLargestFloat8 = 448;
+  constexpr float kSmallestScale = 1.1754944e-38F;  // the smallest normal float32
   constexpr int kCount = 4;
   const RowShare share = row_share(task);
   auto* const of_warps = reinterpret_cast<float*>(shared_memory());
-  float* const values = of_warps + kThreads / 32 + share.slot * task.width;
   const int begin = share.is_there ? share.thread * kCount : task.width;
   const int step = task.threads_per_row * kCount;
   float largest = 0;
   for (int i = begin; i < task.width; i += step) {
     const Elements<kCount> e = load<kCount>(task.x, share.x + i);
-    for (int j = 0; j < kCount; ++j) {
-      values[i + j] = e.x[j];
+    for (int j = 0; j < kCount; ++j)
       largest = fmaxf(largest, fabsf(e.x[j]));
-    }
   }
   largest = largest_of_row(task, largest, of_warps);
-  const float scale = largest > 0 ? largest / kLargestFloat8 : 1;
+  const float scale = largest > 0 ? fmaxf(largest / kLargestFloat8, kSmallestScale) : 1;
   if (share.is_there && share.thread == 0) scales[share.row] = scale;
   auto* const to = static_cast<unsigned short*>(task.out) + share.row * task.out_stride / 2;
   for (int i = begin; i < task.width; i += step) {
+    const Elements<kCount> e = load<kCount>(task.x, share.x + i);
     for (int j = 0; j < kCount; j += 2)
-      to[(i + j) / 2] = float8_pair(values[i + j] / scale, values[i + j + 1] / scale);
+      to[(i + j) / 2] = float8_pair(e.x[j] / scale, e.x[j + 1] / scale);
   }
 }
 
