@@ -57,14 +57,10 @@ at::Tensor ColumnParallelLinear::operator()(const at::Tensor& x) const {
 }
 
 at::Tensor RowParallelLinear::operator()(const at::Tensor& x_shard) const {
-  at::Tensor y = without_bias(x_shard);
+  at::Tensor y = sum(addend(x_shard));
   // Once, after the sum, and not t times before it.
   if (bias.defined()) y.add_(bias);
   return y;
-}
-
-at::Tensor RowParallelLinear::without_bias(const at::Tensor& x_shard) const {
-  return sum(addend(x_shard));
 }
 
 at::Tensor RowParallelLinear::addend(const at::Tensor& x_shard) const {

@@ -55,9 +55,6 @@ struct RowParallelLinear {
   // [rows, in/t] -> [rows, out] in float32, bitwise the same on every rank. Collective. Waits.
   at::Tensor operator()(const at::Tensor& x_shard) const;
 
-  // The same without b. Collective. Waits.
-  at::Tensor without_bias(const at::Tensor& x_shard) const;
-
   // Its two halves: x_shard W_shard^T, [rows, in/t] -> [rows, out] in float32, without
   // communication; and the sum over the ranks, in place, bitwise the same on every rank.
   // Collective. Waits.

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <functional>
 #include <limits>
 #include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include "tests/random_tensor.h"
 #include "worker/suppressed_attention.h"
@@ -220,6 +223,55 @@ inline std::vector<Sample> some_samples() {
             {{64}, {0.1F}}}},
       {.length = 1, .factors = {{{0}, {0.5F}}}},
       {.length = 70, .num_targets = 2, .factors = {{{65}, {0.0F}}, {{3, 5}, {0.0F, 2.0F}}}}};
+}
+
+inline constexpr std::int64_t kBlockRows = 100;  // four blocks of some_samples()
+
+// ---- What holds for every attention, given as what it makes of a problem's rows ----
+
+using Attend = std::function<at::Tensor(const Problem&, RowSet)>;
+
+inline void expect_targets_alone_as_among_all(
+    const Attend& attend, const std::vector<std::int64_t>& windows) {
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  for (const SuppressionKind kind : kKinds) {
+    for (const std::int64_t window : windows) {
+      problem.with(kind, window);
+      EXPECT_TRUE(at::equal(
+          attend(problem, RowSet::Targets),
+          attend(problem, RowSet::All).index_select(0, problem.layout.target_row)))
+          << static_cast<int>(kind);
+    }
+  }
+}
+
+inline void expect_zero_where_a_window_has_hidden_keys_alone(const Attend& attend) {
+  // The second perturbation hides keys 40 to 46: with a window of five, all that rows 44 to 46 see.
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  for (const bool has_sinks : {false, true}) {
+    if (has_sinks) problem.with_sinks();
+    const at::Tensor output = attend(problem.with(SuppressionKind::LogAdditive, 5), RowSet::All);
+    const Segment& segment = problem.layout.segments[*problem.layout.segment_of[0][1]];
+    for (std::int64_t row = 40; row < 52; ++row) {
+      const at::Tensor of_row = output[segment.packed_begin + row - segment.row_begin];
+      EXPECT_EQ(of_row.eq(0).all().item<bool>(), row >= 44 && row <= 46) << row;
+    }
+  }
+}
+
+inline void expect_a_nan_out_in_its_row_alone(const Attend& attend) {
+  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
+  const at::Tensor expected = attend(problem, RowSet::All);
+  // Rows that see one key, some and many.
+  for (const std::int64_t row : {0, 7, 140}) {
+    Problem broken = problem;
+    broken.projected.queries = problem.projected.queries.clone();
+    broken.projected.queries[row].fill_(std::numeric_limits<float>::quiet_NaN());
+    at::Tensor got = attend(broken, RowSet::All);
+    EXPECT_TRUE(got[row].isnan().all().item<bool>()) << got[row];
+    got[row].copy_(expected[row]);
+    EXPECT_TRUE(at::equal(got, expected)) << row;
+  }
 }
 
 }  // namespace limn::test

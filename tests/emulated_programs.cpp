@@ -75,6 +75,7 @@ std::map<GpuAttentionVariant, EmulatedAttention>& variants() {
   return variants;
 }
 
+// Made where a variant is compiled (emulated_attention.inc).
 struct Registration {
   Registration(
       const GpuAttentionVariant& variant,
@@ -97,215 +98,82 @@ GpuProgram& EmulatedPrograms::attention(const GpuAttentionVariant& variant) {
 
 }  // namespace limn::test
 
-// A variant's text is compiled in a namespace of its own, in which it finds what is in limn.
-#define LIMN_REGISTER(name)               \
-  namespace limn::test {                  \
-  const Registration name##_registration( \
-      {.head_dim = LIMN_HEAD_DIM,         \
-       .pieces = LIMN_PIECES,             \
-       .warps = LIMN_WARPS,               \
-       .tiles = LIMN_TILES,               \
-       .keys = LIMN_KEYS},                \
-      ::name::limn_attend,                \
-      ::name::limn_pack);                 \
-  }
-
+#define LIMN_VARIANT dim1_pieces3_warps8
 #define LIMN_HEAD_DIM 1
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_TILES 1
 #define LIMN_KEYS 64
+#include "tests/emulated_attention.inc"
 
-namespace dim1_pieces3_warps8 {
-using namespace limn;
-}
-
-#define limn dim1_pieces3_warps8
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim1_pieces3_warps8)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_TILES
-#undef LIMN_KEYS
-
+#define LIMN_VARIANT dim6_pieces3_warps8
 #define LIMN_HEAD_DIM 6
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_TILES 1
 #define LIMN_KEYS 64
+#include "tests/emulated_attention.inc"
 
-namespace dim6_pieces3_warps8 {
-using namespace limn;
-}
-
-#define limn dim6_pieces3_warps8
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim6_pieces3_warps8)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_TILES
-#undef LIMN_KEYS
-
+#define LIMN_VARIANT dim20_pieces3_warps8
 #define LIMN_HEAD_DIM 20
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_TILES 1
 #define LIMN_KEYS 64
+#include "tests/emulated_attention.inc"
 
-namespace dim20_pieces3_warps8 {
-using namespace limn;
-}
-
-#define limn dim20_pieces3_warps8
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim20_pieces3_warps8)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_TILES
-#undef LIMN_KEYS
-
+#define LIMN_VARIANT dim64_pieces3_warps8
 #define LIMN_HEAD_DIM 64
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_TILES 1
 #define LIMN_KEYS 64
+#include "tests/emulated_attention.inc"
 
-namespace dim64_pieces3_warps8 {
-using namespace limn;
-}
-
-#define limn dim64_pieces3_warps8
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim64_pieces3_warps8)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_TILES
-#undef LIMN_KEYS
-
+#define LIMN_VARIANT dim80_pieces3_warps8
 #define LIMN_HEAD_DIM 80
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_TILES 1
 #define LIMN_KEYS 64
+#include "tests/emulated_attention.inc"
 
-namespace dim80_pieces3_warps8 {
-using namespace limn;
-}
-
-#define limn dim80_pieces3_warps8
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim80_pieces3_warps8)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_TILES
-#undef LIMN_KEYS
-
+#define LIMN_VARIANT dim128_pieces3_warps8
 #define LIMN_HEAD_DIM 128
 #define LIMN_PIECES 3
 #define LIMN_WARPS 8
 #define LIMN_TILES 1
 #define LIMN_KEYS 64
+#include "tests/emulated_attention.inc"
 
-namespace dim128_pieces3_warps8 {
-using namespace limn;
-}
-
-#define limn dim128_pieces3_warps8
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim128_pieces3_warps8)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_TILES
-#undef LIMN_KEYS
-
+#define LIMN_VARIANT dim20_pieces1_warps4
 #define LIMN_HEAD_DIM 20
 #define LIMN_PIECES 1
 #define LIMN_WARPS 4
 #define LIMN_TILES 2
 #define LIMN_KEYS 64
+#include "tests/emulated_attention.inc"
 
-namespace dim20_pieces1_warps4 {
-using namespace limn;
-}
-
-#define limn dim20_pieces1_warps4
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim20_pieces1_warps4)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_TILES
-#undef LIMN_KEYS
-
+#define LIMN_VARIANT dim20_pieces2_warps4
 #define LIMN_HEAD_DIM 20
 #define LIMN_PIECES 2
 #define LIMN_WARPS 4
 #define LIMN_TILES 2
 #define LIMN_KEYS 64
+#include "tests/emulated_attention.inc"
 
-namespace dim20_pieces2_warps4 {
-using namespace limn;
-}
-
-#define limn dim20_pieces2_warps4
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim20_pieces2_warps4)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_TILES
-#undef LIMN_KEYS
-
+#define LIMN_VARIANT dim128_pieces2_warps4
 #define LIMN_HEAD_DIM 128
 #define LIMN_PIECES 2
 #define LIMN_WARPS 4
 #define LIMN_TILES 2
 #define LIMN_KEYS 32
+#include "tests/emulated_attention.inc"
 
-namespace dim128_pieces2_warps4 {
-using namespace limn;
-}
-
-#define limn dim128_pieces2_warps4
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim128_pieces2_warps4)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_TILES
-#undef LIMN_KEYS
-
+#define LIMN_VARIANT dim20_pieces3_warps4
 #define LIMN_HEAD_DIM 20
 #define LIMN_PIECES 3
 #define LIMN_WARPS 4
 #define LIMN_TILES 1
 #define LIMN_KEYS 16
-
-namespace dim20_pieces3_warps4 {
-using namespace limn;
-}
-
-#define limn dim20_pieces3_warps4
-#include "worker/gpu/attention.cu"
-#undef limn
-LIMN_REGISTER(dim20_pieces3_warps4)
-#undef LIMN_HEAD_DIM
-#undef LIMN_PIECES
-#undef LIMN_WARPS
-#undef LIMN_TILES
-#undef LIMN_KEYS
+#include "tests/emulated_attention.inc"

@@ -14,6 +14,8 @@
 #include "coordinator/batch.h"
 #include "coordinator/job.h"
 #include "tests/test_folders.h"
+#include "worker/decoder_weights.h"
+#include "worker/sweep.h"
 
 namespace limn::test {
 
@@ -75,6 +77,21 @@ struct RelativeError {
 
   double root() const { return std::sqrt(squared_error / squared_value); }
 };
+
+// Of the deltas of all cases of a golden, as this arithmetic computes them.
+inline double relative_error(
+    const nlohmann::json& golden,
+    const DecoderConfig& config,
+    const DecoderWeights& weights,
+    SweepCompute compute) {
+  const Batch batch{0, {piece_of(golden)}};
+  RelativeError error;
+  for (const auto& expected : golden["cases"]) {
+    SweepEngine engine(config, weights, suppression_of(expected), compute);
+    error.add(expected["delta"], engine.run(batch).pieces.at(0).delta);
+  }
+  return error.root();
+}
 
 // Every folder of tests/data/golden.
 inline std::vector<std::string> golden_folders() {

@@ -19,11 +19,9 @@ namespace limn::test {
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 // With factors that are exact to 2^-24 and to 2^-16: logits reach 15, and values 4.
 constexpr double kRounding = 2e-5;
 constexpr double kRoundingOfTwoPieces = 5e-4;
-constexpr std::int64_t kBlockRows = 100;
 
 enum class Where { Emulated, Device };
 
@@ -54,6 +52,10 @@ class GpuAttentionTest : public testing::TestWithParam<Where> {
     GpuAttentionPlan plan(problem.layout, options.heads, head_dim, pieces, device(), by_programs);
     GpuAttention attention(plan, options);
     return attention_of_all_blocks(attention, problem.layout, problem.projected, rows, device());
+  }
+
+  Attend attend() {
+    return [this](const Problem& problem, RowSet rows) { return attention(problem, rows); };
   }
 
   double error(const Problem& problem) {
@@ -166,16 +168,7 @@ TEST_P(GpuAttentionTest, EqualsDenseAttentionOverManyPanels) {
 }
 
 TEST_P(GpuAttentionTest, GivesTheRowsOfTargetsAlonePreciselyAsAmongAll) {
-  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
-  for (const SuppressionKind kind : kKinds) {
-    for (const std::int64_t window : {0, 5}) {
-      problem.with(kind, window);
-      EXPECT_TRUE(at::equal(
-          attention(problem, RowSet::Targets),
-          attention(problem).index_select(0, problem.layout.target_row)))
-          << static_cast<int>(kind);
-    }
-  }
+  expect_targets_alone_as_among_all(attend(), {0, 5});
 }
 
 TEST_P(GpuAttentionTest, GivesTheSameBitsInBlocksOfAnySize) {
@@ -189,32 +182,11 @@ TEST_P(GpuAttentionTest, GivesTheSameBitsInBlocksOfAnySize) {
 }
 
 TEST_P(GpuAttentionTest, GivesZeroWhereAWindowHasHiddenKeysAlone) {
-  // The second perturbation hides keys 40 to 46: with a window of five, all that rows 44 to 46 see.
-  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
-  for (const bool has_sinks : {false, true}) {
-    if (has_sinks) problem.with_sinks();
-    const at::Tensor output = attention(problem.with(SuppressionKind::LogAdditive, 5));
-    const Segment& segment = problem.layout.segments[*problem.layout.segment_of[0][1]];
-    for (std::int64_t row = 40; row < 52; ++row) {
-      const at::Tensor of_row = output[segment.packed_begin + row - segment.row_begin];
-      EXPECT_EQ(of_row.eq(0).all().item<bool>(), row >= 44 && row <= 46) << row;
-    }
-  }
+  expect_zero_where_a_window_has_hidden_keys_alone(attend());
 }
 
 TEST_P(GpuAttentionTest, LetsANanOutInTheRowThatHasItAlone) {
-  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
-  const at::Tensor expected = attention(problem);
-  // Rows that see one key, some and many.
-  for (const std::int64_t row : {0, 7, 140}) {
-    Problem broken = problem;
-    broken.projected.queries = problem.projected.queries.clone();
-    broken.projected.queries[row].fill_(kNan);
-    at::Tensor got = attention(broken);
-    EXPECT_TRUE(got[row].isnan().all().item<bool>()) << got[row];
-    got[row].copy_(expected[row]);
-    EXPECT_TRUE(at::equal(got, expected)) << row;
-  }
+  expect_a_nan_out_in_its_row_alone(attend());
 }
 
 TEST_P(GpuAttentionTest, MakesDoWithLittleSharedMemory) {

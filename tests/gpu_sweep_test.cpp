@@ -99,28 +99,19 @@ TEST_P(GpuSweepTest, GivesNearlyTheSameDeltasByDifferencesInBfloat16) {
     // What is stored in more bits would be rounded.
     if (kept == at::kBFloat16 && stored_dtype(checkpoint, model) != kept) continue;
     const DecoderWeights weights = weights_kept_as(kept);
-    RelativeError error;
-    for (const auto& expected : golden["cases"]) {
-      SweepEngine engine(
-          model.decoder, weights, suppression_of(expected), SweepCompute::Bfloat16Delta);
-      error.add(expected["delta"], engine.run(batch).pieces.at(0).delta);
-    }
-    RecordProperty("relative_error", std::to_string(error.root()));
-    EXPECT_LT(
-        error.root(), model.decoder.experts ? kExpertsDifferenceTolerance : kDifferenceTolerance);
+    const double error =
+        relative_error(golden, model.decoder, weights, SweepCompute::Bfloat16Delta);
+    RecordProperty("relative_error", std::to_string(error));
+    EXPECT_LT(error, model.decoder.experts ? kExpertsDifferenceTolerance : kDifferenceTolerance);
   }
 }
 
 TEST_P(GpuSweepTest, GivesRoughlyTheSameDeltasByDifferencesInFloat8) {
   if (gpu_capability() < 89) GTEST_SKIP() << "this GPU has no float8";
   const DecoderWeights weights = weights_kept_as(at::kFloat);
-  RelativeError error;
-  for (const auto& expected : golden["cases"]) {
-    SweepEngine engine(model.decoder, weights, suppression_of(expected), SweepCompute::Float8Delta);
-    error.add(expected["delta"], engine.run(batch).pieces.at(0).delta);
-  }
-  RecordProperty("relative_error", std::to_string(error.root()));
-  EXPECT_LT(error.root(), kFloat8Tolerance);
+  const double error = relative_error(golden, model.decoder, weights, SweepCompute::Float8Delta);
+  RecordProperty("relative_error", std::to_string(error));
+  EXPECT_LT(error, kFloat8Tolerance);
 }
 
 TEST_P(GpuSweepTest, GivesTheSameBitsAgain) {

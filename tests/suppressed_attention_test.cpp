@@ -35,8 +35,6 @@ at::Tensor attention(
   return attention_of_all_blocks(attention, layout, projected, rows);
 }
 
-constexpr std::int64_t kBlockRows = 100;  // four blocks of those
-
 class SuppressedAttentionTest : public testing::TestWithParam<InstructionSet> {
  protected:
   void SetUp() override {
@@ -67,6 +65,10 @@ class SuppressedAttentionTest : public testing::TestWithParam<InstructionSet> {
         *attention_kernels(GetParam()),
         RowSet::All,
         buffers);
+  }
+
+  Attend attend() const {
+    return [this](const Problem& problem, RowSet rows) { return attention(problem, rows); };
   }
 
   double error(const Problem& problem) const {
@@ -312,30 +314,11 @@ TEST_P(SuppressedAttentionTest, EqualsDenseAttentionOverManyPanels) {
 }
 
 TEST_P(SuppressedAttentionTest, GivesTheRowsOfTargetsAlonePreciselyAsAmongAll) {
-  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
-  for (const SuppressionKind kind : kKinds) {
-    for (const std::int64_t window : {0, 5, 100}) {
-      problem.with(kind, window);
-      EXPECT_TRUE(at::equal(
-          attention(problem, RowSet::Targets),
-          attention(problem).index_select(0, problem.layout.target_row)))
-          << static_cast<int>(kind);
-    }
-  }
+  expect_targets_alone_as_among_all(attend(), {0, 5, 100});
 }
 
 TEST_P(SuppressedAttentionTest, GivesZeroWhereAWindowHasHiddenKeysAlone) {
-  // The second perturbation hides keys 40 to 46: with a window of five, all that rows 44 to 46 see.
-  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
-  for (const bool has_sinks : {false, true}) {
-    if (has_sinks) problem.with_sinks();
-    const at::Tensor output = attention(problem.with(SuppressionKind::LogAdditive, 5));
-    const Segment& segment = problem.layout.segments[*problem.layout.segment_of[0][1]];
-    for (std::int64_t row = 40; row < 52; ++row) {
-      const at::Tensor of_row = output[segment.packed_begin + row - segment.row_begin];
-      EXPECT_EQ(of_row.eq(0).all().item<bool>(), row >= 44 && row <= 46) << row;
-    }
-  }
+  expect_zero_where_a_window_has_hidden_keys_alone(attend());
 }
 
 TEST_P(SuppressedAttentionTest, GivesZeroPreciselyInTheRowsThatTheLayoutCallsHidden) {
@@ -404,18 +387,7 @@ TEST_P(SuppressedAttentionTest, LetsNothingOutOfWhatItsBuffersHeldBefore) {
 }
 
 TEST_P(SuppressedAttentionTest, LetsANanOutInTheRowThatHasItAlone) {
-  Problem problem(lay_out(some_samples(), kBlockRows), {{0, 2, 0, 2}}, 6);
-  // Rows that see one key, some and many.
-  for (const std::int64_t row : {0, 7, 140}) {
-    Problem broken = problem;
-    broken.projected.queries = problem.projected.queries.clone();
-    broken.projected.queries[row].fill_(kNan);
-    at::Tensor got = attention(broken);
-    EXPECT_TRUE(got[row].isnan().all().item<bool>()) << got[row];
-    const at::Tensor expected = attention(problem);
-    got[row].copy_(expected[row]);
-    EXPECT_TRUE(at::equal(got, expected)) << row;
-  }
+  expect_a_nan_out_in_its_row_alone(attend());
 }
 
 namespace {

@@ -12,8 +12,7 @@
 
 #include "storage/error.h"
 #include "worker/alibi.h"
-#include "worker/gpu/gpu_attention.h"
-#include "worker/suppressed_attention.h"
+#include "worker/sweep_attention.h"
 
 namespace limn {
 
@@ -217,12 +216,6 @@ AttentionOptions SweepEngine::attention_options(
       .suppression = suppression_.kind};
 }
 
-std::unique_ptr<LayerAttention> SweepEngine::layer_attention(
-    const SweepLayout& layout, AttentionOptions options, GpuAttentionPlan* gpu_plan) {
-  if (gpu_plan != nullptr) return std::make_unique<GpuAttention>(*gpu_plan, std::move(options));
-  return std::make_unique<SuppressedAttention>(layout, std::move(options), buffers_);
-}
-
 SweepEngine::Projections SweepEngine::project(
     const LayerWeights& layer,
     const LayerPass& pass,
@@ -338,11 +331,8 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
                          : base_x.index_select(0, rows_of(layout.base_row, rows));
   }
 
-  std::optional<GpuAttentionPlan> gpu_plan;
-  if (device().is_cuda()) {
-    gpu_plan.emplace(
-        layout, weights_.heads.runs, config_.head_dim, attention_pieces(compute_), device());
-  }
+  SweepAttention attention(
+      layout, weights_.heads.runs, config_.head_dim, compute_, device(), buffers_);
   BlockIndices indices(layout, suppression_.kind, device());
   for (std::size_t l = 0; l < config_.layers.size(); ++l) {
     const LayerWeights kept = layers_.layer(l);
@@ -350,10 +340,7 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
     LayerPass pass{
         .index = l,
         .layout = layout,
-        .attention = layer_attention(
-            layout,
-            attention_options(config_.layers[l], kept, key_bias),
-            gpu_plan ? &*gpu_plan : nullptr)};
+        .attention = attention.layer(attention_options(config_.layers[l], kept, key_bias))};
     BaseTrace trace;
     ValueRows base_rows(is_difference ? &trace : nullptr);
     base_x = forward(layer, pass, layout.blocks[0], base_rows, std::move(base_x));

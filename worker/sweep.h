@@ -19,8 +19,6 @@
 
 namespace limn {
 
-class GpuAttentionPlan;
-
 // Rows of a block of perturbed segments. Large enough for products at full speed and for the
 // weights to be read rarely, small enough for what lies between the products to stay in the
 // processor's caches.
@@ -102,10 +100,6 @@ class SweepEngine {
 
   AttentionOptions attention_options(
       const LayerConfig& config, const LayerWeights& layer, const at::Tensor& key_bias) const;
-
-  // On a GPU by the plan, on a CPU without one.
-  std::unique_ptr<LayerAttention> layer_attention(
-      const SweepLayout& layout, AttentionOptions options, GpuAttentionPlan* gpu_plan);
 
   at::Device device() const { return weights_.embedding.weight.device(); }
 

@@ -4,16 +4,14 @@
 #include <limits>
 #include <map>
 #include <memory>
-#include <optional>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include "sharding/device_measure.h"
 #include "sharding/parallel_linear.h"
-#include "worker/gpu/gpu_attention.h"
-#include "worker/suppressed_attention.h"
 #include "worker/sweep.h"
+#include "worker/sweep_attention.h"
 #include "worker/sweep_layout.h"
 #include "worker/sweep_memory.h"
 
@@ -165,22 +163,10 @@ class SweepBench {
         .window = kind.window,
         .softcap = config_.attention_softcap,
         .suppression = options_.suppression.kind};
-    std::optional<GpuAttentionPlan> gpu_plan;
-    if (options_.device.is_cuda()) {
-      gpu_plan.emplace(
-          layout,
-          weights_.heads.runs,
-          config_.head_dim,
-          attention_pieces(options_.compute),
-          options_.device);
-    }
+    SweepAttention of_sweep(
+        layout, weights_.heads.runs, config_.head_dim, options_.compute, options_.device, buffers_);
     const auto attend = [&] {
-      std::unique_ptr<LayerAttention> attention;
-      if (gpu_plan) {
-        attention = std::make_unique<GpuAttention>(*gpu_plan, attention_options);
-      } else {
-        attention = std::make_unique<SuppressedAttention>(layout, attention_options, buffers_);
-      }
+      const std::unique_ptr<LayerAttention> attention = of_sweep.layer(attention_options);
       for (const RowBlock& block : layout.blocks) {
         const auto parts =
             qkv.narrow(0, 0, block.rows.size()).split_with_sizes({heads, kv_heads, kv_heads}, 1);

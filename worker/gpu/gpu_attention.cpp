@@ -124,10 +124,6 @@ at::Tensor GpuAttentionPlan::make_tiles(const RowBlock& block, RowSet rows) cons
   return moved_to(device_, host);
 }
 
-int attention_pieces(SweepCompute compute) {
-  return compute == SweepCompute::Float32 ? 3 : 2;
-}
-
 GpuAttention::GpuAttention(GpuAttentionPlan& plan, AttentionOptions options)
     : plan_(plan),
       options_(std::move(options)) {}

@@ -10,7 +10,6 @@
 
 #include "worker/gpu/gpu_program.h"
 #include "worker/suppressed_attention.h"
-#include "worker/sweep_compute.h"
 
 namespace limn {
 
@@ -50,10 +49,6 @@ class GpuAttentionPlan {
   at::Tensor factors_;
   std::map<std::pair<std::size_t, RowSet>, at::Tensor> tiles_;  // by the block's first segment
 };
-
-// Those that a sweep needs: all of a float32, or of the delta form so much that the rounding of its
-// products is the larger one.
-int attention_pieces(SweepCompute compute);
 
 // One layer's attention on a GPU. Borrows: the plan. Does not wait.
 class GpuAttention final : public LayerAttention {

@@ -194,18 +194,29 @@ LIMN_DEVICE void activate_row(const GpuRowTask& task, GpuActivation kind, bool g
   }
 }
 
-// The sum over the threads of a row, in each of them. All threads of the block take part.
-LIMN_DEVICE float sum_of_row(const GpuRowTask& task, float x, float* of_warps) {
+// combine(combine(x0, x1), ...) over the threads of a row, in each of them; `combine` is commutative
+// and associative. All threads of the block take part.
+template <typename Combine>
+LIMN_DEVICE float over_row(
+    const GpuRowTask& task, float x, float* of_warps, const Combine& combine) {
   for (int mask = 16; mask > 0; mask /= 2)
-    x += shuffle_xor(x, mask);
+    x = combine(x, shuffle_xor(x, mask));
   if (task.threads_per_row == 32) return x;
   if (thread_index() % 32 == 0) of_warps[thread_index() / 32] = x;
   sync_threads();
-  float sum = 0;
-  for (int warp = 0; warp < kThreads / 32; ++warp)
-    sum += of_warps[warp];
+  x = of_warps[0];
+  for (int warp = 1; warp < kThreads / 32; ++warp)
+    x = combine(x, of_warps[warp]);
   sync_threads();
-  return sum;
+  return x;
+}
+
+LIMN_DEVICE float sum_of_row(const GpuRowTask& task, float x, float* of_warps) {
+  return over_row(task, x, of_warps, [](float a, float b) { return a + b; });
+}
+
+LIMN_DEVICE float largest_of_row(const GpuRowTask& task, float x, float* of_warps) {
+  return over_row(task, x, of_warps, [](float a, float b) { return fmaxf(a, b); });
 }
 
 // Shared memory: one float for each warp, then the rows' values.
@@ -246,18 +257,6 @@ LIMN_DEVICE void norm_row(const GpuRowTask& task, const GpuNorm& norm) {
     }
     finish(task, share, i, e);
   }
-}
-
-// The largest over the threads of a row, in each of them. All threads of the block take part.
-LIMN_DEVICE float largest_of_row(const GpuRowTask& task, float x, float* of_warps) {
-  for (int mask = 16; mask > 0; mask /= 2)
-    x = fmaxf(x, shuffle_xor(x, mask));
-  if (task.threads_per_row == 32) return x;
-  if (thread_index() % 32 == 0) of_warps[thread_index() / 32] = x;
-  sync_threads();
-  for (int warp = 0; warp < kThreads / 32; ++warp)
-    x = fmaxf(x, of_warps[warp]);
-  return x;
 }
 
 // Reads the row twice: a wide one does not fit into the shared memory of every GPU that has float8.
