@@ -175,40 +175,25 @@ constexpr std::array<BenchFlag, 7> kBenchKeys = {{
     {"--device", "parallel.device"},
 }};
 
-// Those that take a whole number of their own.
+// A flag that takes a whole number of the bench's own.
 struct BenchNumber {
   const char* flag;
   std::int64_t minimum;
-  std::int64_t& (*of)(BenchOptions& options);
+  std::int64_t& value;
 };
 
-constexpr std::array<BenchNumber, 7> kBenchNumbers = {
-    {{"--tokens", 1, [](BenchOptions& options) -> auto& {return options.samples.tokens;
-}  // namespace
-}  // namespace limn
-
-, {"--targets", 1, [](BenchOptions& options) -> auto& {return options.samples.targets;
+std::array<BenchNumber, 7> bench_numbers(BenchOptions& options) {
+  BenchSamples& samples = options.samples;
+  return {{
+      {"--tokens", 1, samples.tokens},
+      {"--targets", 1, samples.targets},
+      {"--units", 0, samples.units},
+      {"--samples", 1, samples.count},
+      {"--batches", 0, options.batches},
+      {"--layers", 0, options.layers},
+      {"--repeat", 1, options.repeat},
+  }};
 }
-}
-, {"--units", 0, [](BenchOptions& options) -> auto& {return options.samples.units;
-}
-}
-, {"--samples", 1, [](BenchOptions& options) -> auto& {return options.samples.count;
-}
-}
-, {"--batches", 0, [](BenchOptions& options) -> auto& {return options.batches;
-}
-}
-, {"--layers", 0, [](BenchOptions& options) -> auto& {return options.layers;
-}
-}
-, {"--repeat", 1, [](BenchOptions& options) -> auto& {return options.repeat;
-}
-}
-,
-}
-}
-;
 
 // The three commands and the program itself, with all their flags.
 struct ProgramParser {
@@ -225,7 +210,8 @@ struct ProgramParser {
     show.add_flag("--width");
     show.add_argument("RUN_DIR");
 
-    for (const BenchNumber& number : kBenchNumbers)
+    BenchOptions unread;
+    for (const BenchNumber& number : bench_numbers(unread))
       bench.add_flag(number.flag);
     for (const BenchFlag& flag : kBenchKeys)
       bench.add_flag(flag.flag);
@@ -301,9 +287,8 @@ BenchCommand bench_command(const CommandParser& bench) {
   } else {
     options.config = bench.sole_argument("CONFIG", "a config.json or a folder with one");
   }
-  for (const BenchNumber& number : kBenchNumbers) {
-    if (const auto value = bench.whole_number(number.flag, number.minimum))
-      number.of(options) = *value;
+  for (const auto& [flag, minimum, value] : bench_numbers(options)) {
+    if (const auto written = bench.whole_number(flag, minimum)) value = *written;
   }
   if (options.samples.units > options.samples.tokens) {
     throw usage_error(

@@ -18,6 +18,11 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight);
 // [rows, in] float32 -> [rows, out] float32
 at::Tensor wide_product(const at::Tensor& x, const at::Tensor& weight);
 
+// Whether a weight that is wanted as float32 stays as it is kept, for wide_product().
+inline bool is_wide_as_kept(const at::Tensor& weight) {
+  return weight.is_cuda() && weight.scalar_type() == at::kBFloat16;
+}
+
 // In which x goes into a linear layer's product: of a weight in float8 it is made float8 on the
 // way.
 inline at::ScalarType input_dtype_of(const at::Tensor& weight, bool is_wide) {

@@ -121,7 +121,7 @@ namespace {
 class BlockProduct {
  public:
   explicit BlockProduct(const at::Tensor& weight)
-      : is_wide_(weight.is_cuda() && weight.scalar_type() == at::kBFloat16),
+      : is_wide_(is_wide_as_kept(weight)),
         // Converted once for all rows.
         weight_(is_wide_ ? weight : weight.to(at::kFloat)) {}
 

@@ -507,8 +507,7 @@ LayerWeights with_dtype(const LayerWeights& layer, at::ScalarType dtype) {
   LayerWeights converted = layer;
   const auto convert = [&](at::Tensor& matrix) { matrix = matrix.to(dtype); };
   const auto convert_linear = [&](auto& linear) {
-    linear.is_wide = linear.weight.is_cuda() && linear.weight.scalar_type() == at::kBFloat16 &&
-                     dtype == at::kFloat;
+    linear.is_wide = dtype == at::kFloat && is_wide_as_kept(linear.weight);
     if (!linear.is_wide) convert(linear.weight);
   };
   convert_linear(converted.attention.query_key_value);

@@ -130,8 +130,7 @@ class SweepBench {
   // What the least work is counted in. The base's rows in the delta form take thrice their products
   // on a GPU, as wide_product() has it: more than the least.
   SweepCompute ideal_compute() const {
-    const bool is_wide =
-        options_.device.is_cuda() && weights_.embedding.weight.scalar_type() == at::kBFloat16;
+    const bool is_wide = is_wide_as_kept(weights_.embedding.weight);
     return is_wide && is_delta(options_.compute) ? SweepCompute::Bfloat16 : options_.compute;
   }
 
