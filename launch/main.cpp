@@ -22,7 +22,6 @@ using limn::ExitCode;
 
 // `limn run` and `limn bench` are programs of many ranks, everything else one of a single process.
 int run_distributed(int argc, char** argv) {
-  limn::catch_stop_signals();
   limn::MpiSession session(&argc, &argv);
   const ExitCode code = limn::run_on_all_ranks(session, argc, argv);
   session.finalize();
@@ -49,6 +48,8 @@ int run_alone(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     const std::string_view command = argc > 1 ? argv[1] : "";
+    // Of all commands only a run has something to put in order before it ends.
+    if (command == "run") limn::catch_stop_signals();
     const bool is_distributed = command == "run" || command == "bench";
     return is_distributed ? run_distributed(argc, argv) : run_alone(argc, argv);
   } catch (...) {

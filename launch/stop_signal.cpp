@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <thread>
 
 #include "storage/error.h"
 
@@ -10,9 +11,8 @@ namespace limn {
 
 namespace {
 
-// The one thing that a signal handler can reach. Lock-free, or a signal could wait for itself.
+// Outlives the thread that takes the signals, which nobody joins.
 std::atomic<StopRequest> most_urgent_request = StopRequest::None;  // NOLINT(*-global-variables)
-static_assert(std::atomic<StopRequest>::is_always_lock_free);
 
 void raise_request(StopRequest request) {
   StopRequest known = most_urgent_request.load();
@@ -20,39 +20,37 @@ void raise_request(StopRequest request) {
   }
 }
 
-void request_finish_part(int /*signal*/) {
-  raise_request(StopRequest::FinishPart);
-}
-
-void request_now(int /*signal*/) {
-  raise_request(StopRequest::Now);
-}
-
-struct sigaction current_action(int signal) {
+bool is_ignored(int signal) {
   struct sigaction action = {};
   check(sigaction(signal, nullptr, &action) == 0, "sigaction refused signal {}", signal);
-  return action;
+  return action.sa_handler == SIG_IGN;
 }
 
-void handle(int signal, void (*handler)(int)) {
-  struct sigaction action = {};
-  action.sa_handler = handler;
-  // System calls go on: whoever waits asks for requested_stop() by itself.
-  action.sa_flags = SA_RESTART;
-  check(sigaction(signal, &action, nullptr) == 0, "sigaction refused signal {}", signal);
+sigset_t stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGUSR1);
+  sigaddset(&signals, SIGTERM);
+  for (const int signal : {SIGINT, SIGHUP}) {
+    if (!is_ignored(signal)) sigaddset(&signals, signal);
+  }
+  return signals;
 }
 
-void handle_unless_ignored(int signal, void (*handler)(int)) {
-  if (current_action(signal).sa_handler != SIG_IGN) handle(signal, handler);
+[[noreturn]] void take(const sigset_t& signals) {
+  while (true) {
+    int signal = 0;
+    if (sigwait(&signals, &signal) != 0) continue;
+    raise_request(signal == SIGUSR1 ? StopRequest::FinishPart : StopRequest::Now);
+  }
 }
 
 }  // namespace
 
 void catch_stop_signals() {
-  handle(SIGUSR1, request_finish_part);
-  handle(SIGTERM, request_now);
-  handle_unless_ignored(SIGINT, request_now);
-  handle_unless_ignored(SIGHUP, request_now);
+  const sigset_t signals = stop_signals();
+  check(pthread_sigmask(SIG_BLOCK, &signals, nullptr) == 0, "the signals cannot be blocked");
+  std::thread([signals] { take(signals); }).detach();
 }
 
 StopRequest requested_stop() {

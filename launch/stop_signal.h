@@ -7,12 +7,19 @@ namespace limn {
 
 // From now on SIGUSR1 (StopRequest::FinishPart) and SIGTERM, SIGINT and SIGHUP (StopRequest::Now)
 // end nothing by themselves but are remembered for requested_stop(). SIGINT and SIGHUP stay ignored
-// if they are, as under nohup. Call it first thing in main(): a signal that comes earlier kills the
-// process.
+// if they are, as under nohup.
+//
+// They are blocked in the calling thread and in all threads that it starts from now on, and taken
+// by a thread of their own, for no handler may run on the thread that computes: generated matrix
+// kernels (oneDNN's among them) use the stack pointer as a pointer into the heap, and there the
+// kernel would write the frame of a signal over whatever lies below it.
+//
+// Call it once and first thing in main(): a signal that comes earlier kills the process, and a
+// thread that is older could be interrupted.
 void catch_stop_signals();
 
 // The most urgent request so far. Requests are never withdrawn, and many signals are one request.
-// Threads: any thread.
+// A signal is seen within moments of its arrival. Threads: any thread.
 StopRequest requested_stop();
 
 }  // namespace limn
