@@ -23,7 +23,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 9> kKeys = {
+constexpr std::array<std::string_view, 10> kKeys = {
     "id",
     "prompt",
     "input_ids",
@@ -31,6 +31,7 @@ constexpr std::array<std::string_view, 9> kKeys = {
     "target_ids",
     "units",
     "unit_tokens",
+    "context",
     "evidence",
     "evidence_box"};
 
@@ -119,6 +120,13 @@ CharRange range_of(const Field& field) {
 
 std::vector<CharRange> ranges_of(const Field& field) {
   return list_of(field, "a list of [start, end) character ranges", range_of);
+}
+
+// One range, or a list of them.
+std::vector<CharRange> passages_of(const Field& field) {
+  const bool is_one = field.value.is_array() && !field.value.empty() && !field.value[0].is_array();
+  if (is_one) return {range_of(field)};
+  return list_of(field, "[start, end) in characters, or a list of such", range_of);
 }
 
 PixelBox box_of(const Field& field) {
@@ -230,6 +238,8 @@ DatasetRecord parse_record(std::string_view where, std::string_view line, std::s
       .target_ids = optional_value(where, object, "target_ids", ids_of),
       .units = optional_value(where, object, "units", ranges_of),
       .unit_tokens = optional_value(where, object, "unit_tokens", position_lists_of),
+      .context =
+          optional_value(where, object, "context", passages_of).value_or(std::vector<CharRange>()),
       .evidence = evidence_of(where, object)};
 }
 

@@ -26,7 +26,8 @@ struct DatasetRecord {
   // At most one of these.
   std::optional<std::vector<CharRange>> units;  // characters of the prompt
   std::optional<std::vector<std::vector<std::int32_t>>>
-      unit_tokens;  // positions in prompt and target
+      unit_tokens;                 // positions in prompt and target
+  std::vector<CharRange> context;  // characters of the prompt
   std::vector<EvidenceRecord> evidence;
 };
 

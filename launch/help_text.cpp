@@ -129,12 +129,14 @@ std::string paragraph(std::string_view text, std::size_t indent) {
 // Whether the placeholder leaves anything to be said about the values.
 bool has_more_to_say(const KeyRule& rule) {
   if (const auto* word = std::get_if<WordRule>(&rule)) return word->words.size() > 1;
-  return std::holds_alternative<NumberRule>(rule) || std::holds_alternative<IntegerRule>(rule);
+  return std::holds_alternative<NumberRule>(rule) || std::holds_alternative<IntegerRule>(rule) ||
+         std::holds_alternative<DelimiterRule>(rule);
 }
 
 std::string key_help(const JobKey& key) {
+  const std::string value = value_text(key.get(Job{}));
   const std::string fallback =
-      is_required(key) ? "required" : fmt::format("default: {}", value_text(key.get(Job{})));
+      is_required(key) ? "required" : fmt::format("default: {}", value.empty() ? "none" : value);
   std::string text = fmt::format("  --{} {}  [{}]\n", key.name, placeholder(key.rule), fallback);
   text += paragraph(key.meaning, 6);
   if (has_more_to_say(key.rule)) text += paragraph(expectation(key.rule), 6);

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "coordinator/text_segments.h"
 #include "storage/error.h"
 #include "storage/nearest_name.h"
 
@@ -26,13 +27,14 @@ template <>
 constexpr std::array<std::string_view, 4> kWordsOf<SuppressionKind> = {
     "log_additive", "multiplicative", "shifted", "shifted_full"};
 template <>
-constexpr std::array<std::string_view, 4> kWordsOf<UnitKind> = {
-    "token", "word", "sentence", "given"};
-
+constexpr std::array<std::string_view, 8> kWordsOf<UnitKind> = {
+    "token", "word", "sentence", "paragraph", "line", "delimiter", "auto:N", "given"};
+template <>
+constexpr std::array<std::string_view, 2> kWordsOf<UnitsOver> = {"prompt", "context"};
 template <>
 constexpr std::array<std::string_view, 2> kWordsOf<WeightPlacement> = {"resident", "streamed"};
 
-constexpr std::array<std::string_view, 3> kLaterUnits = {"paragraph", "delimiter", "grid:"};
+constexpr std::array<std::string_view, 1> kLaterUnits = {"grid:"};
 constexpr std::array<std::string_view, 4> kDtypes = {"auto", "float32", "bfloat16", "float16"};
 constexpr std::array<std::string_view, 5> kComputes = {
     "auto", "float32", "bfloat16", "bfloat16_delta", "fp8_delta"};
@@ -42,6 +44,29 @@ constexpr std::array<std::string_view, 1> kLaterFormats = {"squad"};
 constexpr std::array<std::string_view, 1> kTargets = {"given"};
 constexpr std::array<std::string_view, 1> kLaterTargets = {"generate"};
 constexpr std::array<std::string_view, 3> kDevices = {"auto", "cpu", "cuda"};
+
+// The number that all of `text` is.
+template <typename Number>
+std::optional<Number> number_of(std::string_view text) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+// "auto:" of "auto:N"; nothing of a word without a number.
+std::optional<std::string_view> before_number(std::string_view word) {
+  if (!word.ends_with(":N")) return std::nullopt;
+  return word.substr(0, word.size() - 1);
+}
+
+// 8 of "auto:8", if `word` is "auto:N".
+std::optional<std::int64_t> number_in(std::string_view written, std::string_view word) {
+  const std::optional<std::string_view> before = before_number(word);
+  if (!before || !written.starts_with(*before)) return std::nullopt;
+  const auto number = number_of<std::int64_t>(written.substr(before->size()));
+  return number && *number >= 1 ? number : std::nullopt;
+}
 
 // From a member of Job to a value.
 
@@ -110,6 +135,24 @@ void assign(Enum& member, const JobValue& value) {
   const auto word = std::find(words.begin(), words.end(), std::get<std::string>(value));
   check(word != words.end(), "a job value was not checked: {}", std::get<std::string>(value));
   member = static_cast<Enum>(std::distance(words.begin(), word));
+}
+
+// The kind of the units, and with it how many there are.
+constexpr std::string_view kAutoUnits =
+    kWordsOf<UnitKind>[static_cast<std::size_t>(UnitKind::Auto)];
+
+JobValue get_units(const Job& job) {
+  if (job.explain.units != UnitKind::Auto) return to_value(job.explain.units);
+  return fmt::format("{}{}", before_number(kAutoUnits).value(), job.explain.num_pieces);
+}
+
+void set_units(Job& job, const JobValue& value) {
+  if (const auto number = number_in(std::get<std::string>(value), kAutoUnits)) {
+    job.explain.units = UnitKind::Auto;
+    job.explain.num_pieces = *number;
+  } else {
+    assign(job.explain.units, value);
+  }
 }
 
 template <auto... Members>
@@ -185,11 +228,29 @@ constexpr std::array kJobKeys = {
         KeyEffect::AltersValues,
         SwitchRule{},
         "never suppress position 0"),
-    key<&Job::explain, &ExplainOptions::units>(
+    JobKey{
         "explain.units",
         KeyEffect::AltersValues,
         WordRule{kWordsOf<UnitKind>, kLaterUnits},
-        "what gets a relevance; given: what the dataset names"),
+        "what gets a relevance; auto:N: N pieces of about equal size; given: what the dataset "
+        "names",
+        &get_units,
+        &set_units},
+    key<&Job::explain, &ExplainOptions::delimiter>(
+        "explain.delimiter",
+        KeyEffect::AltersValues,
+        DelimiterRule{},
+        "what lies between the units with explain.units delimiter"),
+    key<&Job::explain, &ExplainOptions::units_over>(
+        "explain.units_over",
+        KeyEffect::AltersValues,
+        WordRule{kWordsOf<UnitsOver>},
+        "which part of the prompt has units; context: what the dataset names so"),
+    key<&Job::explain, &ExplainOptions::include_target>(
+        "explain.include_target",
+        KeyEffect::AltersValues,
+        SwitchRule{},
+        "every token of the target is a unit, too"),
     key<&Job::explain, &ExplainOptions::target>(
         "explain.target",
         KeyEffect::AltersValues,
@@ -257,6 +318,10 @@ std::string expectation_of(const SwitchRule&) {
   return "true or false";
 }
 
+std::string expectation_of(const DelimiterRule&) {
+  return "a string, or a regular expression between slashes";
+}
+
 std::string expectation_of(const PathRule&) {
   return "a path";
 }
@@ -277,17 +342,12 @@ std::string_view placeholder_of(const SwitchRule&) {
   return "true|false";
 }
 
-std::string_view placeholder_of(const PathRule&) {
-  return "PATH";
+std::string_view placeholder_of(const DelimiterRule&) {
+  return "STRING|/REGEX/";
 }
 
-// The number that all of `text` is.
-template <typename Number>
-std::optional<JobValue> number_of(std::string_view text) {
-  Number number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
+std::string_view placeholder_of(const PathRule&) {
+  return "PATH";
 }
 
 std::optional<JobValue> parsed(const NumberRule&, std::string_view text) {
@@ -305,6 +365,10 @@ std::optional<JobValue> parsed(const SwitchRule&, std::string_view text) {
 }
 
 std::optional<JobValue> parsed(const WordRule&, std::string_view text) {
+  return std::string(text);
+}
+
+std::optional<JobValue> parsed(const DelimiterRule&, std::string_view text) {
   return std::string(text);
 }
 
@@ -347,8 +411,15 @@ std::optional<std::string> objection_to(const IntegerRule& rule, const JobValue&
 std::optional<std::string> objection_to(const WordRule& rule, const JobValue& value) {
   const auto* word = std::get_if<std::string>(&value);
   if (!word) return wrong_type(rule, value);
-  if (std::find(rule.words.begin(), rule.words.end(), *word) != rule.words.end())
-    return std::nullopt;
+  const auto allows = [&](std::string_view allowed) {
+    return before_number(allowed) ? number_in(*word, allowed).has_value() : *word == allowed;
+  };
+  if (std::any_of(rule.words.begin(), rule.words.end(), allows)) return std::nullopt;
+  for (const std::string_view allowed : rule.words) {
+    const std::optional<std::string_view> before = before_number(allowed);
+    if (before && word->starts_with(*before))
+      return fmt::format("must be {}, N a whole number of at least 1", expectation(rule));
+  }
 
   const auto names_word = [&](std::string_view unsupported) {
     return unsupported.ends_with(':') ? word->starts_with(unsupported) : *word == unsupported;
@@ -363,6 +434,18 @@ std::optional<std::string> objection_to(const WordRule& rule, const JobValue& va
 
 std::optional<std::string> objection_to(const SwitchRule& rule, const JobValue& value) {
   if (!std::holds_alternative<bool>(value)) return wrong_type(rule, value);
+  return std::nullopt;
+}
+
+std::optional<std::string> objection_to(const DelimiterRule& rule, const JobValue& value) {
+  const auto* delimiter = std::get_if<std::string>(&value);
+  if (!delimiter) return wrong_type(rule, value);
+  if (delimiter->empty()) return std::nullopt;
+  try {
+    parse_delimiter(*delimiter);
+  } catch (const DataError& error) {
+    return fmt::format("must be {}; {}", expectation(rule), error.what());
+  }
   return std::nullopt;
 }
 

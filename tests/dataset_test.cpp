@@ -93,6 +93,21 @@ TEST_F(DatasetTest, ReadsUnitsAndEvidence) {
   EXPECT_THAT(positions.evidence, ElementsAre(EvidenceRecord{.chars = {}, .box = {1, 2, 30, 40}}));
 }
 
+TEST_F(DatasetTest, ReadsOnePassageOrSeveralOfAContext) {
+  EXPECT_THAT(read_with(R"("context": [0, 4])").context, ElementsAre(CharRange{0, 4}));
+  EXPECT_THAT(
+      read_with(R"("context": [[0, 2], [3, 5]])").context,
+      ElementsAre(CharRange{0, 2}, CharRange{3, 5}));
+  EXPECT_THAT(read_with(R"("context": [])").context, ElementsAre());
+  EXPECT_THAT(
+      [&] { read_with(R"("context": "all")"); },
+      refuses_line_1("context must be [start, end) in characters, or a list of such: \"all\""));
+  EXPECT_THAT(
+      [&] { read_with(R"("context": [4, 0])"); }, refuses_line_1("context must be [start, end)"));
+  EXPECT_THAT(
+      [&] { read_with(R"("context": [[0, 1], 3])"); }, refuses_line_1("context[1] must be"));
+}
+
 TEST_F(DatasetTest, DecodesEscapesAndKeepsEveryCharacter) {
   const DatasetRecord record = read_one(
       "{\"prompt\": \"\\u4ed6 \\ud83d\\ude00 \xC3\xA9\\n\", \"target\": \"\xE4\xBB\x96\"}");
