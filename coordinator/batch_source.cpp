@@ -2,10 +2,12 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/ranges.h>
 
+#include "coordinator/target_alternatives.h"
 #include "storage/error.h"
 
 namespace limn {
@@ -17,6 +19,13 @@ PlanOptions plan_options(const Job& job, const SweepCost& cost) {
       .suppression = job.explain.suppression,
       .batch_tokens = job.parallel.batch_tokens,
       .cost = cost};
+}
+
+// A record with one target as the dataset's sample `index`.
+Sample prepared(const SamplePreparer& preparer, const DatasetRecord& record, std::int64_t index) {
+  Sample sample = preparer.prepare(record);
+  sample.index = index;
+  return sample;
 }
 
 }  // namespace
@@ -31,7 +40,8 @@ std::optional<PlannedBatch> BatchSource::next() {
     if (auto batch = planner_.next()) return batch;
     if (at_end_) return std::nullopt;
     if (const auto record = reader_.next()) {
-      planner_.add(preparer_.prepare(*record));
+      for (const DatasetRecord& one : single_target_records(*record))
+        planner_.add(prepared(preparer_, one, num_samples_++));
     } else {
       planner_.finish();
       at_end_ = true;
@@ -59,12 +69,13 @@ class IdRegister {
     DatasetReader earlier(options_);
     while (const auto other = next_readable(earlier)) {
       if (other->index >= record.index) return;
-      if (other->id == record.id) {
+      for (const DatasetRecord& one : single_target_records(*other)) {
+        if (one.id != record.id) continue;
         throw DataError(fmt::format(
             "{}: id must be unique, but {} has it, too; give each record its own: {}",
             record.where,
-            other->where,
-            record.id));
+            one.where,
+            one.id));
       }
     }
   }
@@ -120,9 +131,12 @@ DatasetSurvey survey_dataset(
   const auto add_next_record = [&] {
     const auto record = reader.next();
     if (!record) return false;
-    ids.add(*record);
-    planner.add(preparer.prepare(*record));
-    ++survey.num_samples;
+    for (const DatasetRecord& one : single_target_records(*record)) {
+      ids.add(one);
+      Sample sample = prepared(preparer, one, survey.num_samples++);
+      survey.num_without_token += sample.num_without_token;
+      planner.add(std::move(sample));
+    }
     count_complete_batches();
     return true;
   };

@@ -13,7 +13,8 @@
 
 namespace limn {
 
-// Walks the dataset once, keeping only what the planner keeps.
+// Walks the dataset once, keeping only what the planner keeps. Alternative targets of a record are
+// successive samples.
 // Borrows: the preparer. Threads: one thread at a time.
 class BatchSource {
  public:
@@ -28,6 +29,7 @@ class BatchSource {
   DatasetReader reader_;
   const SamplePreparer& preparer_;
   BatchPlanner planner_;
+  std::int64_t num_samples_ = 0;
   bool at_end_ = false;
 };
 
@@ -37,12 +39,15 @@ struct DatasetSurvey {
   std::int64_t num_batches = 0;
   std::int64_t num_rows = 0;        // of all sweeps
   std::int64_t remaining_rows = 0;  // of the batches that are not finished
+  // Of all samples: PromptUnits::num_without_token.
+  std::int64_t num_without_token = 0;
 };
 
 // Reads, prepares and plans the whole dataset once, so that whatever is wrong with a record is
 // found before any time is spent on the model. Memory grows by a few bytes a record, for the ids.
 // Throws IoError and DataError naming the place of every record that is wrong, an id that is used
-// twice included: a line for each, of the first ten.
+// twice included ("a#0", too, of a record "a" with alternative targets): a line for each, of the
+// first ten.
 DatasetSurvey survey_dataset(
     const Job& job,
     const SamplePreparer& preparer,

@@ -23,12 +23,14 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 10> kKeys = {
+constexpr std::array<std::string_view, 12> kKeys = {
     "id",
     "prompt",
     "input_ids",
     "target",
     "target_ids",
+    "targets",
+    "targets_ids",
     "units",
     "unit_tokens",
     "context",
@@ -102,6 +104,18 @@ auto list_of(const Field& field, std::string_view expected, Element element_of) 
 
 std::vector<std::int32_t> ids_of(const Field& field) {
   return list_of(field, "a list of token ids", count_of);
+}
+
+std::vector<std::string> texts_of(const Field& field) {
+  constexpr std::string_view kExpected = "a list of at least one string";
+  if (field.value.is_array() && field.value.empty()) field.refuse(kExpected);
+  return list_of(field, kExpected, text_of);
+}
+
+std::vector<std::vector<std::int32_t>> id_lists_of(const Field& field) {
+  constexpr std::string_view kExpected = "a list of at least one list of token ids";
+  if (field.value.is_array() && field.value.empty()) field.refuse(kExpected);
+  return list_of(field, kExpected, ids_of);
 }
 
 std::vector<std::vector<std::int32_t>> position_lists_of(const Field& field) {
@@ -202,6 +216,19 @@ void require_one(std::string_view where, const json& object, const char* key, co
       fmt::format("{}: neither {} nor {} is there; give one of them", where, key, other));
 }
 
+// One target, or alternatives.
+void require_target(std::string_view where, const json& object) {
+  constexpr std::array<const char*, 4> kTargets = {
+      "target", "target_ids", "targets", "targets_ids"};
+  for (std::size_t i = 0; i < kTargets.size(); ++i) {
+    for (std::size_t k = i + 1; k < kTargets.size(); ++k)
+      refuse_both(where, object, kTargets[i], kTargets[k]);
+  }
+  if (!object.contains("targets") && !object.contains("targets_ids")) {
+    require_one(where, object, "target", "target_ids");
+  }
+}
+
 // Reads `key` with `value_of` if the object has it.
 template <typename Value>
 auto optional_value(
@@ -227,7 +254,7 @@ DatasetRecord parse_record(std::string_view where, std::string_view line, std::s
   const json object = parse_object(where, line);
   refuse_unknown_keys(where, object);
   require_one(where, object, "prompt", "input_ids");
-  require_one(where, object, "target", "target_ids");
+  require_target(where, object);
   refuse_both(where, object, "units", "unit_tokens");
   return {
       .where = std::string(where),
@@ -236,6 +263,8 @@ DatasetRecord parse_record(std::string_view where, std::string_view line, std::s
       .input_ids = optional_value(where, object, "input_ids", ids_of),
       .target = optional_value(where, object, "target", text_of),
       .target_ids = optional_value(where, object, "target_ids", ids_of),
+      .targets = optional_value(where, object, "targets", texts_of),
+      .targets_ids = optional_value(where, object, "targets_ids", id_lists_of),
       .units = optional_value(where, object, "units", ranges_of),
       .unit_tokens = optional_value(where, object, "unit_tokens", position_lists_of),
       .context =

@@ -335,6 +335,59 @@ TEST_F(SweepTest, TargetsBeforeTheSuppressedKeyHaveDeltaZero) {
   EXPECT_THAT(std::vector<float>(delta.begin() + 4, delta.end()), testing::Each(0.0F));
 }
 
+// explain.include_target: after units of the prompt each target token alone.
+TEST_F(SweepTest, EqualsTheReferenceForUnitsOfTheTarget) {
+  const DecoderConfig config = config_with_heads(6, 3);
+  std::mt19937 random(14);
+  BatchPiece piece = random_piece(random, 23, 6, 3);
+  for (std::int32_t i = 0; i < piece.num_targets(); ++i)
+    piece.perturbations.push_back({{static_cast<std::int32_t>(piece.prompt_length) + i}});
+  for (const auto& [name, suppression] : kSuppressions) {
+    EXPECT_LT(largest_error(config, suppression, {0, {piece}}), 5e-5) << name;
+  }
+}
+
+TEST_F(SweepTest, TargetsUpToAUnitOfTheTargetHaveDeltaZero) {
+  const DecoderConfig config = config_with_heads(6, 3);
+  const DecoderWeights weights = sharded(config, random_weights(config, 11), *ranks);
+  std::mt19937 random(15);
+  BatchPiece piece = random_piece(random, 12, 5, 0);
+  // The prompt says what the target will say, so correlated suppression reaches far back.
+  for (std::size_t i = 0; i < 4; ++i)
+    piece.tokens[2 * i] = piece.target_ids[i];
+  for (std::int32_t i = 0; i < piece.num_targets(); ++i)
+    piece.perturbations.push_back({{static_cast<std::int32_t>(piece.prompt_length) + i}});
+  for (const double threshold : {0.0, 0.9}) {
+    SweepEngine engine(config, weights, {SuppressionKind::LogAdditive, 0.0, threshold});
+    const std::vector<float> delta = engine.run({0, {piece}}).pieces[0].delta;
+    ASSERT_EQ(delta.size(), 25U);
+    for (std::size_t unit = 0; unit < 5; ++unit) {
+      for (std::size_t target = 0; target < 5; ++target) {
+        if (target <= unit) {
+          EXPECT_EQ(delta[unit * 5 + target], 0.0F) << unit << ", " << target;
+        } else {
+          EXPECT_NE(delta[unit * 5 + target], 0.0F) << unit << ", " << target;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(SweepTest, UnitsOfTheTargetTakeOnlyTheRowsBehindThem) {
+  std::mt19937 random(16);
+  BatchPiece piece = random_piece(random, 12, 3, 0);
+  std::vector<KeyFactors> factors;
+  for (std::int32_t i = 0; i < 3; ++i) {
+    piece.perturbations.push_back({{12 + i}});
+    factors.push_back(key_factors(piece.perturbations.back(), {}, piece.fed_length(), {}));
+  }
+  const SweepLayout layout = lay_out_sweep({0, {piece}}, {factors}, /*block_rows=*/16);
+  // 14 rows are fed: the base's, then those from position 12 and 13 on, none for the last token.
+  EXPECT_EQ(layout.num_rows, 14 + 2 + 1);
+  EXPECT_EQ(layout.num_target_rows, 3 + 2 + 1);
+  EXPECT_FALSE(layout.segment_of[0][2]);
+}
+
 TEST_F(SweepTest, EqualPerturbationsShareTheirRows) {
   std::mt19937 random(10);
   BatchPiece piece = random_piece(random, 12, 2, 0);
