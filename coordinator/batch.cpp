@@ -1,6 +1,7 @@
 #include "coordinator/batch.h"
 
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #include "storage/error.h"
@@ -8,6 +9,8 @@
 namespace limn {
 
 namespace {
+
+constexpr auto kNoStem = std::numeric_limits<std::size_t>::max();
 
 class ByteWriter {
  public:
@@ -87,6 +90,7 @@ std::vector<std::byte> to_bytes(const Batch& batch) {
     writer.put(piece.perturbations.size());
     for (const Perturbation& perturbation : piece.perturbations)
       writer.put(perturbation.positions);
+    writer.put(piece.stem.value_or(kNoStem));
   }
   return writer.take();
 }
@@ -105,6 +109,9 @@ Batch batch_from_bytes(std::span<const std::byte> bytes) {
     piece.perturbations.resize(reader.get_count(sizeof(std::size_t)));
     for (Perturbation& perturbation : piece.perturbations)
       reader.get(perturbation.positions);
+    std::size_t stem = kNoStem;
+    reader.get(stem);
+    if (stem != kNoStem) piece.stem = stem;
   }
   reader.expect_end();
   return batch;

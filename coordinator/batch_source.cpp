@@ -40,8 +40,10 @@ std::optional<PlannedBatch> BatchSource::next() {
     if (auto batch = planner_.next()) return batch;
     if (at_end_) return std::nullopt;
     if (const auto record = reader_.next()) {
+      std::vector<Sample> samples;
       for (const DatasetRecord& one : single_target_records(*record))
-        planner_.add(prepared(preparer_, one, num_samples_++));
+        samples.push_back(prepared(preparer_, one, num_samples_++));
+      planner_.add_alternatives(std::move(samples));
     } else {
       planner_.finish();
       at_end_ = true;
@@ -131,12 +133,13 @@ DatasetSurvey survey_dataset(
   const auto add_next_record = [&] {
     const auto record = reader.next();
     if (!record) return false;
+    std::vector<Sample> samples;
     for (const DatasetRecord& one : single_target_records(*record)) {
       ids.add(one);
-      Sample sample = prepared(preparer, one, survey.num_samples++);
-      survey.num_without_token += sample.num_without_token;
-      planner.add(std::move(sample));
+      samples.push_back(prepared(preparer, one, survey.num_samples++));
+      survey.num_without_token += samples.back().num_without_token;
     }
+    planner.add_alternatives(std::move(samples));
     count_complete_batches();
     return true;
   };

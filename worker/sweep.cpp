@@ -274,8 +274,17 @@ at::Tensor SweepEngine::forward(
     }
     if (pass.index == 0 && block.is_base) pass.base_projections = qkv;
     input.reset();
+    // [rows, ...] -> [keys, ...]
+    const auto keys_of = [&](const at::Tensor& all) {
+      if (!block.shares_rows()) return all;
+      return all.index_select(0, rows_of(pass.layout.key_row, block.keys) - block.rows.begin);
+    };
     const at::Tensor values = pass.attention->attend(
-        block, is_last ? RowSet::Targets : RowSet::All, needed(qkv.queries), qkv.keys, qkv.values);
+        block,
+        is_last ? RowSet::Targets : RowSet::All,
+        needed(qkv.queries),
+        keys_of(qkv.keys),
+        keys_of(qkv.values));
     qkv = {};
     if (is_last) rows.keep_targets();
     const at::Tensor out = rows.attention_out(layer.attention.out, values);
@@ -331,6 +340,7 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
   const at::Tensor key_bias = key_bias_of(layout);
 
   // The residual stream: of the base, and of all other rows in packed order.
+  if (layout.blocks[0].shares_rows()) embeddings = embeddings.index_select(0, layout.fed_token);
   at::Tensor base_x = embed(embeddings, layout.positions.narrow(0, 0, layout.num_base_rows));
   embeddings.reset();
   std::vector<at::Tensor> x(layout.blocks.size());
