@@ -123,6 +123,8 @@ class Layouter {
     std::size_t sample = 0;
     DistinctFactors distinct;
     std::vector<std::optional<std::size_t>> segments;  // of each of the distinct ones
+    // The distinct ones by what rows that may be shared with a stem see of them.
+    std::multimap<FactorKey, std::size_t> by_shared;
   };
 
   std::int64_t num_rows() const { return static_cast<std::int64_t>(indices_.positions.size()); }
@@ -139,6 +141,10 @@ class Layouter {
       added.sample = sample;
       added.distinct = distinct_factors(factors[sample]);
       added.segments.resize(added.distinct.factors.size());
+      if (sample == stem) continue;
+      const std::int64_t shared_end = rows_of_stem(batch_.pieces[sample]);
+      for (std::size_t i = 0; i < added.segments.size(); ++i)
+        added.by_shared.emplace(seen_before(*added.distinct.factors[i], shared_end), i);
     }
     for (std::size_t i = 0; i < all.front().segments.size(); ++i) {
       const std::size_t of_stem = place_one(all.front(), i, nullptr);
@@ -169,11 +175,9 @@ class Layouter {
     // A copy: segments move as more are placed.
     const Segment shared = layout_.segments[of_stem];
     if (shared.key_begin >= shared_end) return;
-    const FactorKey wanted = seen_before(shared.factors, shared_end);
-    for (std::size_t i = 0; i < of.segments.size(); ++i) {
-      if (!of.segments[i] && seen_before(*of.distinct.factors[i], shared_end) == wanted) {
-        place_one(of, i, &shared);
-      }
+    const auto [begin, end] = of.by_shared.equal_range(seen_before(shared.factors, shared_end));
+    for (auto entry = begin; entry != end; ++entry) {
+      if (!of.segments[entry->second]) place_one(of, entry->second, &shared);
     }
   }
 
