@@ -22,7 +22,7 @@ PlanOptions plan_options(const Job& job, const SweepCost& cost) {
 }  // namespace
 
 BatchSource::BatchSource(const Job& job, const SamplePreparer& preparer, const SweepCost& cost)
-    : reader_(job.data),
+    : records_(job),
       preparer_(preparer),
       planner_(plan_options(job, cost)) {}
 
@@ -30,7 +30,7 @@ std::optional<PlannedBatch> BatchSource::next() {
   while (true) {
     if (auto batch = planner_.next()) return batch;
     if (at_end_) return std::nullopt;
-    if (const auto record = reader_.next()) {
+    if (const auto record = records_.next()) {
       planner_.add(preparer_.prepare(*record));
     } else {
       planner_.finish();
@@ -48,7 +48,8 @@ constexpr std::size_t kMostMistakes = 10;
 // of one hash are told apart by reading the dataset again: hardly ever, for hashes have 64 bits.
 class IdRegister {
  public:
-  explicit IdRegister(const DataOptions& options) : options_(options) {}
+  // Borrows: the job.
+  explicit IdRegister(const Job& job) : job_(job) {}
 
   void add(const DatasetRecord& record) {
     if (!hashes_.insert(std::hash<std::string>{}(record.id)).second) refuse_if_used_before(record);
@@ -56,7 +57,7 @@ class IdRegister {
 
  private:
   void refuse_if_used_before(const DatasetRecord& record) const {
-    DatasetReader earlier(options_);
+    RecordSource earlier(job_);
     while (const auto other = next_readable(earlier)) {
       if (other->index >= record.index) return;
       if (other->id == record.id) {
@@ -70,17 +71,17 @@ class IdRegister {
   }
 
   // Passes over records that cannot be read: they were reported when they were met first.
-  static std::optional<DatasetRecord> next_readable(DatasetReader& reader) {
+  static std::optional<DatasetRecord> next_readable(RecordSource& records) {
     while (true) {
       try {
-        return reader.next();
+        return records.next();
       } catch (const DataError&) {
         continue;
       }
     }
   }
 
-  DataOptions options_;
+  const Job& job_;
   std::unordered_set<std::size_t> hashes_;
 };
 
@@ -99,6 +100,11 @@ void take_all(TakeNext&& take_next) {
   if (!mistakes.empty()) throw DataError(fmt::format("{}", fmt::join(mistakes, "\n")));
 }
 
+void check_not_empty(const Job& job, std::int64_t num_samples) {
+  if (num_samples > 0) return;
+  throw DataError(fmt::format("{}: no records; nothing to explain", job.data.path.string()));
+}
+
 }  // namespace
 
 DatasetSurvey survey_dataset(
@@ -107,8 +113,8 @@ DatasetSurvey survey_dataset(
     const SweepCost& cost,
     const std::unordered_set<std::int64_t>& finished_batches) {
   DatasetSurvey survey;
-  DatasetReader reader(job.data);
-  IdRegister ids(job.data);
+  RecordSource records(job);
+  IdRegister ids(job);
   BatchPlanner planner(plan_options(job, cost));
   const auto count_complete_batches = [&] {
     while (const auto batch = planner.next()) {
@@ -118,7 +124,7 @@ DatasetSurvey survey_dataset(
     }
   };
   const auto add_next_record = [&] {
-    const auto record = reader.next();
+    const auto record = records.next();
     if (!record) return false;
     ids.add(*record);
     planner.add(preparer.prepare(*record));
@@ -129,10 +135,24 @@ DatasetSurvey survey_dataset(
   take_all(add_next_record);
   planner.finish();
   count_complete_batches();
-  if (survey.num_samples == 0) {
-    throw DataError(fmt::format("{}: no records; nothing to explain", job.data.path.string()));
-  }
+  check_not_empty(job, survey.num_samples);
   return survey;
+}
+
+std::int64_t survey_prompts(const Job& job, const SamplePreparer& preparer) {
+  RecordSource records(job);
+  IdRegister ids(job);
+  std::int64_t num_samples = 0;
+  take_all([&] {
+    const auto record = records.next();
+    if (!record) return false;
+    ids.add(*record);
+    preparer.prepare_prompt(*record);
+    ++num_samples;
+    return true;
+  });
+  check_not_empty(job, num_samples);
+  return num_samples;
 }
 
 }  // namespace limn

@@ -6,8 +6,8 @@
 #include <unordered_set>
 
 #include "coordinator/batch_plan.h"
-#include "coordinator/dataset.h"
 #include "coordinator/job.h"
+#include "coordinator/record_source.h"
 #include "coordinator/sample.h"
 #include "coordinator/sweep_cost.h"
 
@@ -25,7 +25,7 @@ class BatchSource {
   std::optional<PlannedBatch> next();
 
  private:
-  DatasetReader reader_;
+  RecordSource records_;
   const SamplePreparer& preparer_;
   BatchPlanner planner_;
   bool at_end_ = false;
@@ -48,5 +48,8 @@ DatasetSurvey survey_dataset(
     const SamplePreparer& preparer,
     const SweepCost& cost,
     const std::unordered_set<std::int64_t>& finished_batches);
+
+// The same before the model has given the targets: of the prompts alone. Returns their number.
+std::int64_t survey_prompts(const Job& job, const SamplePreparer& preparer);
 
 }  // namespace limn

@@ -215,11 +215,13 @@ std::vector<EvidenceRecord> evidence_of(std::string_view where, const json& obje
   return evidence;
 }
 
-DatasetRecord parse_record(std::string_view where, std::string_view line, std::string default_id) {
+DatasetRecord parse_record(
+    std::string_view where, std::string_view line, std::string default_id, TargetKeys target_keys) {
   const json object = parse_object(where, line);
   refuse_unknown_keys(where, object);
   require_one(where, object, "prompt", "input_ids");
-  require_one(where, object, "target", "target_ids");
+  refuse_both(where, object, "target", "target_ids");
+  if (target_keys == TargetKeys::Required) require_one(where, object, "target", "target_ids");
   refuse_both(where, object, "units", "unit_tokens");
   return {
       .where = std::string(where),
@@ -253,7 +255,10 @@ void check_read(const std::ifstream& file, const std::filesystem::path& path) {
 
 class DatasetReader::Impl {
  public:
-  explicit Impl(const DataOptions& options) : path_(options.path), limit_(options.limit) {
+  Impl(const DataOptions& options, TargetKeys target_keys)
+      : path_(options.path),
+        limit_(options.limit),
+        target_keys_(target_keys) {
     if (options.format != "jsonl") {
       throw JobError(fmt::format("data.format must be jsonl: {}", options.format));
     }
@@ -265,7 +270,7 @@ class DatasetReader::Impl {
     if (!read_line()) return std::nullopt;
     const std::int64_t index = num_records_++;
     const std::string where = fmt::format("{}:{}", path_.filename().string(), line_number_);
-    DatasetRecord record = parse_record(where, line_, std::to_string(line_number_));
+    DatasetRecord record = parse_record(where, line_, std::to_string(line_number_), target_keys_);
     record.index = index;
     return record;
   }
@@ -288,13 +293,15 @@ class DatasetReader::Impl {
 
   std::filesystem::path path_;
   std::int64_t limit_;
+  TargetKeys target_keys_;
   std::ifstream file_;
   std::string line_;
   std::int64_t line_number_ = 0;
   std::int64_t num_records_ = 0;
 };
 
-DatasetReader::DatasetReader(const DataOptions& options) : impl_(std::make_unique<Impl>(options)) {}
+DatasetReader::DatasetReader(const DataOptions& options, TargetKeys target_keys)
+    : impl_(std::make_unique<Impl>(options, target_keys)) {}
 
 DatasetReader::~DatasetReader() = default;
 DatasetReader::DatasetReader(DatasetReader&&) noexcept = default;

@@ -18,7 +18,7 @@ struct DatasetRecord {
   std::int64_t index = 0;  // counts records from 0
   std::string where;       // "squad.jsonl:7", for messages
   std::string id;
-  // Exactly one of each pair is given.
+  // Exactly one of each pair is given; of the targets none where TargetKeys::Optional.
   std::optional<std::string> prompt;
   std::optional<std::vector<std::int32_t>> input_ids;
   std::optional<std::string> target;
@@ -30,13 +30,16 @@ struct DatasetRecord {
   std::vector<EvidenceRecord> evidence;
 };
 
+// Whether a record must say what its target is.
+enum class TargetKeys { Required, Optional };
+
 // Reads a dataset once, from its first line to its last, holding one line at a time. Threads: one
 // thread at a time.
 class DatasetReader {
  public:
   // Throws IoError when the file is missing or cannot be read, JobError when the format is not
   // "jsonl".
-  explicit DatasetReader(const DataOptions& options);
+  explicit DatasetReader(const DataOptions& options, TargetKeys target_keys = TargetKeys::Required);
   ~DatasetReader();
   DatasetReader(DatasetReader&&) noexcept;
   DatasetReader& operator=(DatasetReader&&) noexcept;

@@ -131,38 +131,51 @@ Sequence encode_together(
       .prompt_bytes = std::ssize(prompt)};
 }
 
-void check_not_empty(const DatasetRecord& record) {
+void check_prompt_not_empty(const DatasetRecord& record) {
   if (record.prompt && without_trailing_white_space(*record.prompt).empty()) {
     refuse(record, "prompt must not be empty or white space alone");
   }
   if (record.input_ids && record.input_ids->empty()) refuse(record, "input_ids must not be empty");
+}
+
+void check_target_not_empty(const DatasetRecord& record) {
+  if (!record.target && !record.target_ids) {
+    refuse(record, "the model has given no target; the dataset has changed since it was asked");
+  }
   if (record.target && record.target->empty()) refuse(record, "target must not be empty");
   if (record.target_ids && record.target_ids->empty()) {
     refuse(record, "target_ids must not be empty");
   }
 }
 
+void check_has_tokenizer(const DatasetRecord& record, const Tokenizer* tokenizer) {
+  if (tokenizer != nullptr || (!record.prompt && !record.target)) return;
+  refuse(
+      record,
+      "text needs a tokenizer; put tokenizer.json into the model's folder or give input_ids and "
+      "target_ids");
+}
+
+// On its own.
+Passage prompt_of(const DatasetRecord& record, const Tokenizer* tokenizer) {
+  return record.prompt ? encode(*tokenizer, *record.prompt, SpecialTokens::Add)
+                       : passage_of_ids(tokenizer, *record.input_ids);
+}
+
 Sequence sequence_of(const DatasetRecord& record, const Tokenizer* tokenizer) {
-  check_not_empty(record);
-  if (tokenizer == nullptr && (record.prompt || record.target)) {
-    refuse(
-        record,
-        "text needs a tokenizer; put tokenizer.json into the model's folder or give input_ids and "
-        "target_ids");
-  }
+  check_prompt_not_empty(record);
+  check_target_not_empty(record);
+  check_has_tokenizer(record, tokenizer);
   if (record.prompt && record.target) return encode_together(record, *tokenizer, *record.prompt);
   return joined(
-      record.prompt ? encode(*tokenizer, *record.prompt, SpecialTokens::Add)
-                    : passage_of_ids(tokenizer, *record.input_ids),
+      prompt_of(record, tokenizer),
       record.target ? encode(*tokenizer, *record.target, SpecialTokens::Omit)
                     : passage_of_ids(tokenizer, *record.target_ids));
 }
 
-void check_fits(const DatasetRecord& record, const Sequence& sequence, const ModelLimits& limits) {
-  if (sequence.prompt_length == 0 || sequence.target_length() == 0) {
-    refuse(record, "prompt and target must have at least one token each; lengthen them");
-  }
-  for (const TokenRecord& token : sequence.whole.tokens) {
+void check_tokens(
+    const DatasetRecord& record, std::span<const TokenRecord> tokens, const ModelLimits& limits) {
+  for (const TokenRecord& token : tokens) {
     if (token.id < limits.vocab_size) continue;
     refuse(
         record,
@@ -170,6 +183,13 @@ void check_fits(const DatasetRecord& record, const Sequence& sequence, const Mod
         limits.vocab_size,
         token.id);
   }
+}
+
+void check_fits(const DatasetRecord& record, const Sequence& sequence, const ModelLimits& limits) {
+  if (sequence.prompt_length == 0 || sequence.target_length() == 0) {
+    refuse(record, "prompt and target must have at least one token each; lengthen them");
+  }
+  check_tokens(record, sequence.whole.tokens, limits);
   const std::int64_t fed_length = std::ssize(sequence.whole.tokens) - 1;
   if (limits.max_positions > 0 && fed_length > limits.max_positions) {
     refuse(
@@ -325,6 +345,36 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
     refuse(record, "the prompt has no unit to explain the target with; choose other explain.units");
   }
   return sample;
+}
+
+GenerationPrompt SamplePreparer::prepare_prompt(const DatasetRecord& record) const {
+  check_prompt_not_empty(record);
+  check_has_tokenizer(record, tokenizer_);
+  const Passage prompt = prompt_of(record, tokenizer_);
+  if (prompt.tokens.empty()) refuse(record, "the prompt must have at least one token; lengthen it");
+  check_tokens(record, prompt.tokens, limits_);
+
+  GenerationPrompt result{
+      .sample_index = record.index, .tokens = {}, .max_new_tokens = options_.max_new_tokens};
+  for (const TokenRecord& token : prompt.tokens)
+    result.tokens.push_back(token.id);
+  if (limits_.max_positions == 0) return result;
+  // The last token of an answer is fed to nobody.
+  const std::int64_t room = limits_.max_positions - std::ssize(prompt.tokens) + 1;
+  if (room < 1) {
+    refuse(
+        record,
+        "the model takes at most {} tokens, which leaves no room for an answer; shorten the "
+        "prompt: {}",
+        limits_.max_positions,
+        std::ssize(prompt.tokens));
+  }
+  result.max_new_tokens = std::min(result.max_new_tokens, room);
+  return result;
+}
+
+std::string SamplePreparer::text_of(std::span<const std::int32_t> token_ids) const {
+  return passage_of_ids(tokenizer_, token_ids).text;
 }
 
 }  // namespace limn

@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
 
 #include "coordinator/dataset.h"
+#include "coordinator/generation.h"
 #include "coordinator/job.h"
 #include "coordinator/tokenizer.h"
 #include "storage/sample_record.h"
@@ -43,6 +46,14 @@ class SamplePreparer {
   // not have, a sequence longer than the model allows, evidence or a unit outside the text, a given
   // unit without token, no unit at all.
   Sample prepare(const DatasetRecord& record) const;
+
+  // What the model is to continue when it gives the target: the prompt's tokens, its white space at
+  // the end kept, and how many more the model and the job allow. Throws DataError naming the
+  // record's place: an empty prompt, a token the model does not have, no room for an answer.
+  GenerationPrompt prepare_prompt(const DatasetRecord& record) const;
+
+  // Tokens as text; empty without a tokenizer.
+  std::string text_of(std::span<const std::int32_t> token_ids) const;
 
  private:
   const Tokenizer* tokenizer_;

@@ -7,7 +7,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include "coordinator/protocol.h"
 #include "storage/error.h"
 
 namespace limn {
@@ -15,9 +14,6 @@ namespace limn {
 namespace {
 
 constexpr auto kReportEvery = std::chrono::milliseconds(100);
-
-// How long to wait for a letter before looking whether a stop was asked for.
-constexpr auto kPatience = std::chrono::milliseconds(50);
 
 // A sample's record as a part holds it before any of its batches is committed.
 SampleRecord unmeasured(const Sample& sample) {
@@ -61,16 +57,13 @@ Schedule::Schedule(
     BatchSource& source,
     RunDirectory& run_directory,
     ScheduleOptions options)
-    : mailbox_(mailbox),
+    : dealer_(mailbox, options.service.leaders),
       source_(source),
       run_directory_(run_directory),
       options_(std::move(options)) {
   progress_.samples_total = options_.survey.num_samples;
   progress_.batches_total = options_.survey.num_batches;
   progress_.rows_total = options_.survey.remaining_rows;
-  for (const int rank : options_.leaders)
-    leaders_.push_back({.rank = rank});
-  num_letters_due_ = std::ssize(leaders_) * kBatchesHeld;
 }
 
 RunOutcome Schedule::run() {
@@ -79,7 +72,7 @@ RunOutcome Schedule::run() {
   } catch (...) {
     // Whoever comes next has the run directory to himself.
     if (sealing_.valid()) sealing_.wait();
-    dismiss_leaders();
+    dealer_.dismiss();
     throw;
   }
 }
@@ -95,7 +88,7 @@ RunOutcome Schedule::serve() {
     }
     if (request == StopRequest::FinishPart) takes_more_ = false;
     if (takes_more_) hand_out();
-    receive_letters();
+    dealer_.receive([this](auto bytes) { commit(result_from_bytes(bytes)); });
     if (has_sealed()) end_seal();
     if (Clock::now() - last_seal_ >= interval) begin_seal();
     if (Clock::now() - last_report_ >= kReportEvery) report();
@@ -104,56 +97,19 @@ RunOutcome Schedule::serve() {
   // A stop may have been asked for when the last batch was out already.
   const bool is_done = !next_unfinished();
   report();
-  dismiss_leaders();
+  dealer_.dismiss();
   return is_done ? RunOutcome::Done : RunOutcome::Stopped;
 }
 
 StopRequest Schedule::current_request() const {
-  return abandoned_.load() ? StopRequest::Now : options_.stop_request();
-}
-
-void Schedule::receive_letters() {
-  auto letter = letter_within(kPatience);
-  for (; letter; letter = letter_within(std::chrono::milliseconds(0)))
-    take(*letter);
-}
-
-void Schedule::take(const Letter& letter) {
-  const auto leader = std::ranges::find(leaders_, letter.from, &Leader::rank);
-  check(leader != leaders_.end(), "a letter from rank {}, which leads no group", letter.from);
-  if (!letter.bytes.empty()) {
-    commit(result_from_bytes(letter.bytes));
-    --leader->num_held;
-  }
-  ++leader->num_asked_for;
-}
-
-std::optional<Letter> Schedule::letter_within(std::chrono::milliseconds time) {
-  auto letter = mailbox_.receive_within(static_cast<int>(LetterTag::ToCoordinator), time);
-  if (letter) --num_letters_due_;
-  return letter;
-}
-
-// The one that a batch goes to, if any. Where there are few batches, the first leader to ask must
-// not get its second one while another has none yet.
-Schedule::Leader* Schedule::next_leader() {
-  const int fewest = std::ranges::min(leaders_, {}, &Leader::num_held).num_held;
-  const auto found = std::ranges::find_if(leaders_, [&](const Leader& leader) {
-    return leader.num_held == fewest && leader.num_asked_for > 0;
-  });
-  return found == leaders_.end() ? nullptr : &*found;
+  return dealer_.is_abandoned() ? StopRequest::Now : options_.service.stop_request();
 }
 
 void Schedule::hand_out() {
-  while (!source_is_dry_) {
-    Leader* const leader = next_leader();
-    if (leader == nullptr) return;
+  while (!source_is_dry_ && dealer_.has_taker()) {
     auto planned = next_unfinished();
     if (!planned) return;
-    mailbox_.send(leader->rank, static_cast<int>(LetterTag::ToLeader), to_bytes(planned->batch));
-    ++leader->num_held;
-    --leader->num_asked_for;
-    ++num_letters_due_;
+    dealer_.deal(to_bytes(planned->batch));
     const std::int64_t id = planned->batch.id;
     handed_out_.emplace(id, *std::move(planned));
   }
@@ -231,20 +187,10 @@ void Schedule::seal_everything() {
   end_seal();
 }
 
-void Schedule::dismiss_leaders() {
-  // No letter may stay unopened: its sender would wait for that at its end, and Open MPI 4 was seen
-  // to deliver it to the next communicator.
-  while (num_letters_due_ > 0 && !abandoned_.load())
-    letter_within(kPatience);
-  for (const Leader& leader : leaders_) {
-    mailbox_.send(leader.rank, static_cast<int>(LetterTag::ToLeader), {});
-  }
-}
-
 void Schedule::report() {
   last_report_ = Clock::now();
   progress_.elapsed_s = std::chrono::duration<double>(last_report_ - start_).count();
-  options_.report(progress_);
+  options_.service.report(progress_);
 }
 
 }  // namespace limn

@@ -39,8 +39,7 @@ constexpr std::array<std::string_view, 5> kComputes = {
 constexpr std::array<std::string_view, 1> kLaterComputes = {"int8_delta"};
 constexpr std::array<std::string_view, 1> kFormats = {"jsonl"};
 constexpr std::array<std::string_view, 1> kLaterFormats = {"squad"};
-constexpr std::array<std::string_view, 1> kTargets = {"given"};
-constexpr std::array<std::string_view, 1> kLaterTargets = {"generate"};
+constexpr std::array<std::string_view, 2> kTargets = {"given", "generate"};
 constexpr std::array<std::string_view, 3> kDevices = {"auto", "cpu", "cuda"};
 
 // From a member of Job to a value.
@@ -193,8 +192,8 @@ constexpr std::array kJobKeys = {
     key<&Job::explain, &ExplainOptions::target>(
         "explain.target",
         KeyEffect::AltersValues,
-        WordRule{kTargets, kLaterTargets},
-        "which answer is explained; given: the dataset's"),
+        WordRule{kTargets, {}},
+        "which answer is explained; given: the dataset's; generate: the model's own"),
     key<&Job::explain, &ExplainOptions::max_new_tokens>(
         "explain.max_new_tokens",
         KeyEffect::AltersValues,

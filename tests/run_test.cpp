@@ -190,6 +190,37 @@ TEST_F(RunTest, GivesTheSameBitsWhereverTheWeightsAre) {
   }
 }
 
+TEST_F(RunTest, ExplainsWhatTheModelAnswers) {
+  const Arguments generate = {
+      "--explain.target", "generate", "--explain.max_new_tokens", "6", "--data.limit", "8"};
+  const auto alone = run_example(1, 1, generate, folder / "alone");
+  ASSERT_THAT(alone, SizeIs(8));
+
+  // The same answers as targets of the dataset are the same samples, to the last bit.
+  const auto prompts = lines_with(read_bytes("launch/examples/stories260K/prompts.jsonl"), "{");
+  std::string given;
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    nlohmann::json record = nlohmann::json::parse(prompts.at(i));
+    record.erase("target");
+    for (const TargetRecord& target : alone[i].targets)
+      record["target_ids"].push_back(target.token);
+    EXPECT_THAT(record["target_ids"], SizeIs(6)) << "stories do not end here";
+    given += record.dump() + "\n";
+  }
+  write_bytes(folder / "given.jsonl", given);
+  const auto as_given =
+      run_example(1, 1, {"--data.path", (folder / "given.jsonl").string()}, folder / "given");
+  EXPECT_EQ(largest_difference(alone, as_given), 0);
+
+  for (const Mesh& mesh : {Mesh{2, 2}, {4, 2}, {3, 1}}) {
+    const std::string name = fmt::format("{}x{}", mesh.ranks, mesh.tensor_parallel);
+    const auto samples = run_example(mesh.ranks, mesh.tensor_parallel, generate, folder / name);
+    EXPECT_LT(largest_difference(alone, samples), 1e-5) << name;
+    EXPECT_EQ(
+        read_bytes(folder / name / "targets.jsonl"), read_bytes(folder / "alone/targets.jsonl"));
+  }
+}
+
 TEST_F(RunTest, FactorOneGivesZerosToTheFile) {
   for (const SampleRecord& sample : run_example(2, 2, {"--explain.factor", "1"}, folder / "run")) {
     EXPECT_THAT(sample.delta, testing::Each(0.0F));

@@ -139,7 +139,7 @@ class Coordinator {
 
   Ending join() {
     thread_.join();
-    ending_.num_sealed_batches = schedule_.num_sealed_batches();
+    ending_.num_sealed_batches = schedule_.num_durable_batches();
     return ending_;
   }
 
@@ -157,11 +157,11 @@ class Coordinator {
     schedule_options.finished_batches = run_directory_.finished_batches();
     schedule_options.interval_s = options.interval_s;
     for (int group = 0; group < mesh.num_groups(); ++group)
-      schedule_options.leaders.push_back(mesh.leader_of(group));
-    schedule_options.stop_request = [this, wanted = options.stop_request] {
+      schedule_options.service.leaders.push_back(mesh.leader_of(group));
+    schedule_options.service.stop_request = [this, wanted = options.stop_request] {
       return wanted(schedule_);
     };
-    schedule_options.report = [this](const Progress& progress) {
+    schedule_options.service.report = [this](const Progress& progress) {
       batches_done_.store(progress.batches_done);
     };
     return schedule_options;
@@ -362,7 +362,7 @@ TEST_F(ScheduleTest, HasNothingToHandOutWhenEverythingIsFinished) {
 
 TEST_F(ScheduleTest, FinishPartStopsAndAResumeCompletesTheSameFile) {
   const auto stop_after_three = [](const Schedule& schedule) {
-    return schedule.num_sealed_batches() >= 3 ? StopRequest::FinishPart : StopRequest::None;
+    return schedule.num_durable_batches() >= 3 ? StopRequest::FinishPart : StopRequest::None;
   };
   const Ending stopped = start("run", {.interval_s = 0, .stop_request = stop_after_three});
   if (coordinates()) {
@@ -386,7 +386,7 @@ TEST_F(ScheduleTest, FinishPartIsDoneWhenTheLastBatchWasOutAlready) {
   std::atomic<int> num_looks = 0;
   const auto stop_after_one = [&](const Schedule& schedule) {
     ++num_looks;
-    return schedule.num_sealed_batches() >= 1 ? StopRequest::FinishPart : StopRequest::None;
+    return schedule.num_durable_batches() >= 1 ? StopRequest::FinishPart : StopRequest::None;
   };
   const Answer answer = [&](const Batch& batch) {
     for (const int then = num_looks.load(); num_looks.load() < then + 3;)

@@ -143,6 +143,10 @@ at::Tensor moved_to(at::Device device, const at::Tensor& tensor) {
   return tensor.pin_memory().to(device, /*non_blocking=*/true);
 }
 
+at::Tensor rows_of(const at::Tensor& all, const Slice& slice) {
+  return all.narrow(0, slice.begin, slice.size());
+}
+
 void SweepLayout::move_to(at::Device device) {
   for (at::Tensor* const tensor :
        {&positions, &fed_lengths, &base_row, &target_row, &target_ids, &base_target_row})
