@@ -208,12 +208,12 @@ TEST_F(ResumeTest, GoesOnWithTheModelsAnswers) {
     if (signal == SIGKILL) {
       program.kill_all();
       program.exit_code();
+      EXPECT_LT(num_answers(), 60U);
     } else {
       program.signal(signal);
       EXPECT_EQ(program.exit_code(), 75) << program.output();
     }
     EXPECT_GT(num_answers(), before);
-    EXPECT_LT(num_answers(), 60U);
   }
   ASSERT_EQ(run_to_end(generating("run")).exit_code, 0);
   const std::string answers = read_bytes(folder / "run/targets.jsonl");
