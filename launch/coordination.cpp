@@ -4,9 +4,11 @@
 #include <string>
 #include <utility>
 
+#include <ATen/Parallel.h>
+
+#include "coordinator/dataset_files.h"
 #include "launch/job_file.h"
 #include "launch/version.h"
-#include "storage/fingerprint.h"
 #include "worker/decoder_cost.h"
 #include "worker/model_fingerprint.h"
 
@@ -26,7 +28,7 @@ RunManifest manifest_of(const Job& job, const Checkpoint& checkpoint, SweepCompu
   RunManifest manifest;
   const std::string model = model_fingerprint(checkpoint);
   manifest.fingerprint = value_fingerprint(job);
-  manifest.fingerprint["dataset"] = file_fingerprint(job.data.path);
+  manifest.fingerprint["dataset"] = dataset_fingerprint(job.data);
   manifest.fingerprint["model"] = model;
   manifest.fingerprint["numerics"] = kNumericsVersion;
   manifest.fingerprint["plan"] = kPlanVersion;
@@ -60,7 +62,8 @@ Coordination prepare_coordination(
       RunDirectory::open(job.output.path, manifest_of(job, checkpoint, arithmetic));
   auto finished_batches = run_directory.finished_batches();
   const SweepCost cost = sweep_cost(model.decoder);
-  const DatasetSurvey survey = survey_dataset(job, preparer, cost, finished_batches);
+  const DatasetSurvey survey =
+      survey_dataset(job, preparer, cost, finished_batches, at::get_num_threads());
   return {
       .tokenizer = std::move(tokenizer),
       .preparer = preparer,

@@ -26,7 +26,8 @@ struct Coordination {
   DatasetSurvey survey;
 };
 
-// Opens the run's directory, continuing an earlier start, and reads the dataset from end to end.
+// Opens the run's directory, continuing an earlier start, and reads the dataset from end to end, on
+// as many threads as the rank computes with.
 // Throws what Tokenizer::load, RunDirectory::open and survey_dataset throw.
 Coordination prepare_coordination(
     const Job& job,

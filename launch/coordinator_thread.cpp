@@ -6,6 +6,8 @@
 #include <iostream>
 #include <utility>
 
+#include <ATen/Parallel.h>
+
 #include "launch/stop_signal.h"
 #include "launch/terminal.h"
 
@@ -18,7 +20,7 @@ CoordinatorThread::CoordinatorThread(
     std::function<void(std::int64_t num_sealed_batches)> leave)
     : run_directory_(coordination.run_directory),
       progress_line_(describe_terminal(STDERR_FILENO), std::cerr),
-      source_(job, coordination.preparer, coordination.sweep_cost),
+      source_(job, coordination.preparer, coordination.sweep_cost, at::get_num_threads()),
       schedule_(
           mesh.mailbox(), source_, coordination.run_directory, options(mesh, job, coordination)),
       leave_(std::move(leave)),

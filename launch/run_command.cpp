@@ -174,6 +174,13 @@ class Run {
         survey.num_samples,
         survey.num_batches,
         coordination_->finished_batches.size());
+    if (survey.num_skipped > 0) {
+      spdlog::warn(
+          "samples that are skipped: {} of {}; the first: {}",
+          survey.num_skipped,
+          survey.num_samples,
+          survey.first_skipped);
+    }
   }
 
   // Of this rank. A reader that sweeps wait for much is the bottleneck.
@@ -187,6 +194,13 @@ class Run {
   }
 
   void log_result(std::string_view how) const {
+    const DatasetSurvey& survey = coordination_->survey;
+    if (survey.num_skipped > 0) {
+      spdlog::warn(
+          "samples skipped: {} of {}; `limn show` says which and why",
+          survey.num_skipped,
+          survey.num_samples);
+    }
     spdlog::info("{}: {}", how, coordination_->run_directory.result_path().string());
   }
 
