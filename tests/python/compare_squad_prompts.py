@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Compares what limn makes of SQuAD's questions with Python and transformers' tokenizer.
+"""Compares what limn makes of SQuAD's questions with Python's strings and its `tokenizers`.
 
     compare_squad_prompts.py PROGRAM MODEL FILE
 
 PROGRAM is build/release/tests/prepare_samples, MODEL a Hugging Face folder with tokenizer.json, FILE
 SQuAD's JSON. For several templates: the text and its split must be what Python makes of them, the
-token ids those of transformers, and the evidence must cut the answer out of the text. Exits with 1
+token ids those of `tokenizers`, and the evidence must cut the answer out of the text. Exits with 1
 when a question differs, after showing the first ones.
 """
 
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer
 
 TEMPLATES = [
     "{context}\nQuestion: {question}\nAnswer:",
@@ -54,9 +54,9 @@ def differences(tokenizer, template, evidence, title, context, question, sample)
         yield f"id {sample['id']}"
     if sample["text"] != prompt + space + answer["text"]:
         yield f"text {sample['text']!r}"
-    if sample["ids"] != tokenizer(prompt + space + answer["text"])["input_ids"]:
+    if sample["ids"] != tokenizer.encode(prompt + space + answer["text"]).ids:
         yield f"ids {sample['ids']}"
-    if sample["prompt_length"] != len(tokenizer(prompt.rstrip())["input_ids"]):
+    if sample["prompt_length"] != len(tokenizer.encode(prompt.rstrip()).ids):
         yield f"prompt_length {sample['prompt_length']}"
     cuts = [sample["text"][begin:end] for begin, end in sample["evidence"]]
     if evidence == "answer" and cuts != [answer["text"]]:
@@ -73,7 +73,7 @@ def main():
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("file", type=pathlib.Path)
     arguments = parser.parse_args()
-    tokenizer = AutoTokenizer.from_pretrained(arguments.model)
+    tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     asked = list(questions(arguments.file))
     num_wrong = 0
     for template in TEMPLATES:
