@@ -26,6 +26,13 @@ constexpr std::int64_t kUnnoticedParts = 1000;
 // sample.
 constexpr double kLeastBasesOfPiece = 4;
 
+// Skipped samples of a batch at most: what the coordinator holds must not grow with their number.
+constexpr std::size_t kMostSkipped = 1024;
+
+bool is_skipped(const Sample& sample) {
+  return sample.record.status == SampleStatus::Skipped;
+}
+
 // What a sweep recomputes for a perturbation. Correlated suppression may reach any earlier
 // key, which only the worker can tell: then all rows are counted.
 SweepWork perturbed_work(
@@ -64,24 +71,26 @@ std::vector<Perturbation> single_unit_perturbations(const SampleRecord& sample) 
 void BatchPlanner::add(Sample added) {
   WaitingSample sample;
   sample.sample = std::make_shared<const Sample>(std::move(added));
-  const std::int64_t fed_length = sample.sample->fed_length();
-  sample.base = work_of_rows(0, fed_length);
-  sample.perturbations = single_unit_perturbations(sample.sample->record);
-  for (const Perturbation& perturbation : sample.perturbations) {
-    sample.work.push_back(perturbed_work(perturbation, fed_length, options_.suppression));
-    sample.left += sample.work.back();
+  if (!is_skipped(*sample.sample)) {
+    const std::int64_t fed_length = sample.sample->fed_length();
+    sample.base = work_of_rows(0, fed_length);
+    sample.perturbations = single_unit_perturbations(sample.sample->record);
+    for (const Perturbation& perturbation : sample.perturbations) {
+      sample.work.push_back(perturbed_work(perturbation, fed_length, options_.suppression));
+      sample.left += sample.work.back();
+    }
+    total_work_ += sample.base + sample.left;
+    waiting_work_ += sample.base + sample.left;
   }
-  total_work_ += sample.base + sample.left;
-  waiting_work_ += sample.base + sample.left;
   waiting_.push_back(std::move(sample));
-  while (end_is_far())
-    plan_next_piece();
+  while (end_is_far() || next_is_skipped())
+    plan_next();
 }
 
 void BatchPlanner::finish() {
   while (!waiting_.empty())
-    plan_next_piece();
-  if (!open_.batch.pieces.empty()) close_batch();
+    plan_next();
+  if (!open_.batch.pieces.empty() || !open_.skipped.empty()) close_batch();
 }
 
 std::optional<PlannedBatch> BatchPlanner::next() {
@@ -95,6 +104,11 @@ bool BatchPlanner::end_is_far() const {
   return waiting_work_.rows / kShares >= options_.batch_tokens;
 }
 
+// These wait for nothing but their turn, or a dataset of nothing else would pile up.
+bool BatchPlanner::next_is_skipped() const {
+  return !waiting_.empty() && is_skipped(*waiting_.front().sample);
+}
+
 // Once the end is near all samples are here, for only then is anything planned.
 double BatchPlanner::budget_of_next_batch() const {
   if (end_is_far()) return std::numeric_limits<double>::infinity();
@@ -104,13 +118,20 @@ double BatchPlanner::budget_of_next_batch() const {
   return std::max({share, efficient, unnoticed});
 }
 
-void BatchPlanner::plan_next_piece() {
+void BatchPlanner::plan_next() {
+  if (next_is_skipped()) return plan_skipped_sample();
   if (open_.batch.pieces.empty()) open_budget_ = budget_of_next_batch();
   WaitingSample& sample = waiting_.front();
   const Piece piece = next_piece(sample);
   if (!fits_open_batch(piece.work)) return close_batch();
   add_to_open_batch(sample, piece);
   if (sample.num_planned == sample.perturbations.size()) waiting_.pop_front();
+}
+
+void BatchPlanner::plan_skipped_sample() {
+  open_.skipped.push_back(std::move(waiting_.front().sample));
+  waiting_.pop_front();
+  if (open_.skipped.size() == kMostSkipped) close_batch();
 }
 
 // An equal share of what is left of the sample, so that no small rest pays for the base again.

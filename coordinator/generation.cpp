@@ -9,7 +9,7 @@ std::vector<std::byte> to_bytes(const GenerationBatch& batch) {
   writer.put(batch.id);
   writer.put(batch.prompts.size());
   for (const GenerationPrompt& prompt : batch.prompts) {
-    writer.put(prompt.sample_index);
+    writer.put(prompt.record_index);
     writer.put(prompt.tokens);
     writer.put(prompt.max_new_tokens);
   }
@@ -23,7 +23,7 @@ GenerationBatch generation_batch_from_bytes(std::span<const std::byte> bytes) {
   reader.get(batch.id);
   batch.prompts.resize(reader.get_count(sizeof(std::int64_t)));
   for (GenerationPrompt& prompt : batch.prompts) {
-    reader.get(prompt.sample_index);
+    reader.get(prompt.record_index);
     reader.get(prompt.tokens);
     reader.get(prompt.max_new_tokens);
   }
@@ -37,7 +37,7 @@ std::vector<std::byte> to_bytes(const GenerationResult& result) {
   writer.put(result.batch_id);
   writer.put(result.targets.size());
   for (const GeneratedTarget& target : result.targets) {
-    writer.put(target.sample_index);
+    writer.put(target.record_index);
     writer.put(target.tokens);
   }
   return writer.take();
@@ -49,7 +49,7 @@ GenerationResult generation_result_from_bytes(std::span<const std::byte> bytes) 
   reader.get(result.batch_id);
   result.targets.resize(reader.get_count(sizeof(std::int64_t)));
   for (GeneratedTarget& target : result.targets) {
-    reader.get(target.sample_index);
+    reader.get(target.record_index);
     reader.get(target.tokens);
   }
   reader.expect_end();

@@ -9,7 +9,7 @@
 namespace limn {
 
 struct GenerationPrompt {
-  std::int64_t sample_index = 0;  // in the dataset
+  std::int64_t record_index = 0;  // as GeneratedTargetLine
   std::vector<std::int32_t> tokens;
   std::int64_t max_new_tokens = 0;  // at least 1
 
@@ -26,7 +26,7 @@ struct GenerationBatch {
 };
 
 struct GeneratedTarget {
-  std::int64_t sample_index = 0;
+  std::int64_t record_index = 0;
   std::vector<std::int32_t> tokens;  // without the end token, unless that is all there is
 
   bool operator==(const GeneratedTarget&) const = default;

@@ -15,17 +15,21 @@ std::int64_t length_of(const GenerationPrompt& prompt) {
 }  // namespace
 
 GenerationPlan::GenerationPlan(
-    const Job& job, const SamplePreparer& preparer, std::vector<std::int32_t> end_tokens)
-    : records_(job),
+    const Job& job,
+    const SamplePreparer& preparer,
+    std::vector<std::int32_t> end_tokens,
+    int num_threads)
+    : samples_(job, preparer, TargetSource::Nowhere, num_threads),
       preparer_(preparer),
       end_tokens_(std::move(end_tokens)),
       batch_tokens_(job.parallel.batch_tokens) {}
 
 std::optional<GenerationPrompt> GenerationPlan::next_prompt() {
   if (waiting_) return std::exchange(waiting_, std::nullopt);
-  const auto record = records_.next();
-  if (!record) return std::nullopt;
-  return preparer_.prepare_prompt(*record);
+  while (const auto sample = samples_.next()) {
+    if (sample->record.status == SampleStatus::Ok) return preparer_.generation_prompt(*sample);
+  }
+  return std::nullopt;
 }
 
 std::optional<GenerationBatch> GenerationPlan::next() {

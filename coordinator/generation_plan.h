@@ -7,8 +7,8 @@
 
 #include "coordinator/generation.h"
 #include "coordinator/job.h"
-#include "coordinator/record_source.h"
 #include "coordinator/sample.h"
+#include "coordinator/sample_stream.h"
 
 namespace limn {
 
@@ -17,15 +17,19 @@ namespace limn {
 // answer, for so much room have its keys and values; one prompt alone may have more.
 //
 // Deterministic: the batches depend on dataset, job and tokenizer alone, so an answer does not
-// depend on what was answered before a run was killed. Borrows: job and preparer. Threads: one
+// depend on what was answered before a run was killed. Borrows: the preparer. Threads: one
 // thread at a time.
 class GenerationPlan {
  public:
+  // On `num_threads` threads besides.
   GenerationPlan(
-      const Job& job, const SamplePreparer& preparer, std::vector<std::int32_t> end_tokens);
+      const Job& job,
+      const SamplePreparer& preparer,
+      std::vector<std::int32_t> end_tokens,
+      int num_threads = 1);
 
-  // All batches in the order of their ids, then nothing. Throws as RecordSource::next() and
-  // SamplePreparer::prepare_prompt().
+  // All batches in the order of their ids, then nothing. Skipped samples are in none. Throws as
+  // SampleStream::next().
   std::optional<GenerationBatch> next();
 
   // The tokens as text.
@@ -36,7 +40,7 @@ class GenerationPlan {
  private:
   std::optional<GenerationPrompt> next_prompt();
 
-  RecordSource records_;
+  SampleStream samples_;
   const SamplePreparer& preparer_;
   std::vector<std::int32_t> end_tokens_;
   std::int64_t batch_tokens_;

@@ -334,7 +334,11 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
   check_fits(record, sequence, limits_);
   check_evidence(record, sequence.whole.text);
 
-  Sample sample{.index = record.index, .record = {}, .prompt_length = sequence.prompt_length};
+  Sample sample{
+      .index = record.index,
+      .record_index = record.index,
+      .record = {},
+      .prompt_length = sequence.prompt_length};
   sample.record.id = record.id;
   sample.record.units = units_of(record, options_.units, sequence);
   sample.record.targets = targets_of(sequence);
@@ -347,21 +351,13 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
   return sample;
 }
 
-GenerationPrompt SamplePreparer::prepare_prompt(const DatasetRecord& record) const {
+Sample SamplePreparer::prepare_prompt(const DatasetRecord& record) const {
   check_prompt_not_empty(record);
   check_has_tokenizer(record, tokenizer_);
-  const Passage prompt = prompt_of(record, tokenizer_);
+  Passage prompt = prompt_of(record, tokenizer_);
   if (prompt.tokens.empty()) refuse(record, "the prompt must have at least one token; lengthen it");
   check_tokens(record, prompt.tokens, limits_);
-
-  GenerationPrompt result{
-      .sample_index = record.index, .tokens = {}, .max_new_tokens = options_.max_new_tokens};
-  for (const TokenRecord& token : prompt.tokens)
-    result.tokens.push_back(token.id);
-  if (limits_.max_positions == 0) return result;
-  // The last token of an answer is fed to nobody.
-  const std::int64_t room = limits_.max_positions - std::ssize(prompt.tokens) + 1;
-  if (room < 1) {
+  if (limits_.max_positions > 0 && std::ssize(prompt.tokens) > limits_.max_positions) {
     refuse(
         record,
         "the model takes at most {} tokens, which leaves no room for an answer; shorten the "
@@ -369,7 +365,25 @@ GenerationPrompt SamplePreparer::prepare_prompt(const DatasetRecord& record) con
         limits_.max_positions,
         std::ssize(prompt.tokens));
   }
-  result.max_new_tokens = std::min(result.max_new_tokens, room);
+  Sample sample{
+      .index = record.index,
+      .record_index = record.index,
+      .record = {},
+      .prompt_length = std::ssize(prompt.tokens)};
+  sample.record.id = record.id;
+  sample.record.text = std::move(prompt.text);
+  sample.record.tokens = std::move(prompt.tokens);
+  return sample;
+}
+
+GenerationPrompt SamplePreparer::generation_prompt(const Sample& prompt) const {
+  GenerationPrompt result{
+      .record_index = prompt.record_index, .tokens = {}, .max_new_tokens = options_.max_new_tokens};
+  for (const TokenRecord& token : prompt.record.tokens)
+    result.tokens.push_back(token.id);
+  // The last token of an answer is fed to nobody.
+  const std::int64_t room = limits_.max_positions - prompt.prompt_length + 1;
+  if (limits_.max_positions > 0) result.max_new_tokens = std::min(result.max_new_tokens, room);
   return result;
 }
 

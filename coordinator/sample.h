@@ -21,7 +21,8 @@ struct ModelLimits {
 };
 
 struct Sample {
-  std::int64_t index = 0;  // in the dataset
+  std::int64_t index = 0;         // counts the samples of the job from 0
+  std::int64_t record_index = 0;  // that of its record
   // Prompt followed by target. `delta` is empty, the targets' log_prob NaN.
   SampleRecord record;
   std::int64_t prompt_length = 0;  // tokens; the first target's position
@@ -47,10 +48,14 @@ class SamplePreparer {
   // unit without token, no unit at all.
   Sample prepare(const DatasetRecord& record) const;
 
-  // What the model is to continue when it gives the target: the prompt's tokens, its white space at
-  // the end kept, and how many more the model and the job allow. Throws DataError naming the
-  // record's place: an empty prompt, a token the model does not have, no room for an answer.
-  GenerationPrompt prepare_prompt(const DatasetRecord& record) const;
+  // The prompt alone, its white space at the end kept, for a model that will give the target: no
+  // units, no targets. Throws DataError naming the record's place: an empty prompt, a token the
+  // model does not have, no room for an answer.
+  Sample prepare_prompt(const DatasetRecord& record) const;
+
+  // What the model is asked: the tokens of a prompt that prepare_prompt() made, and how many more
+  // job and model allow.
+  GenerationPrompt generation_prompt(const Sample& prompt) const;
 
   // Tokens as text; empty without a tokenizer.
   std::string text_of(std::span<const std::int32_t> token_ids) const;

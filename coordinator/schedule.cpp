@@ -78,7 +78,6 @@ RunOutcome Schedule::run() {
 }
 
 RunOutcome Schedule::serve() {
-  const auto interval = std::chrono::duration<double>(options_.interval_s);
   while ((takes_more_ && !source_is_dry_) || !handed_out_.empty()) {
     const StopRequest request = current_request();
     if (request == StopRequest::Now) {
@@ -90,12 +89,14 @@ RunOutcome Schedule::serve() {
     if (takes_more_) hand_out();
     dealer_.receive([this](auto bytes) { commit(result_from_bytes(bytes)); });
     if (has_sealed()) end_seal();
-    if (Clock::now() - last_seal_ >= interval) begin_seal();
+    seal_if_due();
     if (Clock::now() - last_report_ >= kReportEvery) report();
   }
   seal_everything();
-  // A stop may have been asked for when the last batch was out already.
+  // A stop may have been asked for when the last batch was out already. Behind that there may be
+  // batches that need no leader.
   const bool is_done = !next_unfinished();
+  seal_everything();
   report();
   dealer_.dismiss();
   return is_done ? RunOutcome::Done : RunOutcome::Stopped;
@@ -122,8 +123,14 @@ std::optional<PlannedBatch> Schedule::next_unfinished() {
       const auto num_units = static_cast<std::int64_t>(sample.record.units.size());
       open_perturbations_.try_emplace(sample.index, num_units);
     }
-    if (!options_.finished_batches.contains(planned->batch.id)) return planned;
-    count_as_done(*planned);
+    if (options_.finished_batches.contains(planned->batch.id)) {
+      count_as_done(*planned);
+    } else if (planned->batch.pieces.empty()) {
+      commit(*planned, {.batch_id = planned->batch.id, .pieces = {}});
+      seal_if_due();
+    } else {
+      return planned;
+    }
   }
   source_is_dry_ = true;
   return std::nullopt;
@@ -132,7 +139,11 @@ std::optional<PlannedBatch> Schedule::next_unfinished() {
 void Schedule::commit(const BatchResult& result) {
   const auto found = handed_out_.find(result.batch_id);
   check(found != handed_out_.end(), "a result of batch {}, which nobody has", result.batch_id);
-  const PlannedBatch& planned = found->second;
+  commit(found->second, result);
+  handed_out_.erase(found);
+}
+
+void Schedule::commit(const PlannedBatch& planned, const BatchResult& result) {
   check(result.pieces.size() == planned.samples.size(), "a result with pieces missing");
   for (std::size_t i = 0; i < result.pieces.size(); ++i) {
     const Sample& sample = *planned.samples[i];
@@ -140,14 +151,16 @@ void Schedule::commit(const BatchResult& result) {
     if (is_new) entry->second = unmeasured(sample);
     add_result(result.pieces[i], entry->second);
   }
+  for (const auto& skipped : planned.skipped)
+    part_.samples.try_emplace(skipped->index, skipped->record);
   part_.batch_ids.push_back(result.batch_id);
   progress_.rows_done += planned.work.rows;
   count_as_done(planned);
-  handed_out_.erase(found);
 }
 
 void Schedule::count_as_done(const PlannedBatch& planned) {
   ++progress_.batches_done;
+  progress_.samples_done += std::ssize(planned.skipped);
   for (const BatchPiece& piece : planned.batch.pieces) {
     const auto open = open_perturbations_.find(piece.sample_index);
     open->second -= static_cast<std::int64_t>(piece.perturbations.size());
@@ -155,6 +168,11 @@ void Schedule::count_as_done(const PlannedBatch& planned) {
     ++progress_.samples_done;
     open_perturbations_.erase(open);
   }
+}
+
+void Schedule::seal_if_due() {
+  const auto interval = std::chrono::duration<double>(options_.interval_s);
+  if (Clock::now() - last_seal_ >= interval) begin_seal();
 }
 
 // Waits for the part before, so that there are never more than two in memory.

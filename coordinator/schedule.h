@@ -56,7 +56,9 @@ class Schedule final : public LeaderService {
   void hand_out();
   std::optional<PlannedBatch> next_unfinished();
   void commit(const BatchResult& result);
+  void commit(const PlannedBatch& planned, const BatchResult& result);
   void count_as_done(const PlannedBatch& planned);
+  void seal_if_due();
   void begin_seal();
   bool has_sealed() const;
   void end_seal();

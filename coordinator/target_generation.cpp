@@ -79,13 +79,13 @@ bool TargetGeneration::is_finished(
   for (const GenerationPrompt& prompt : batch.prompts) {
     const auto line = file.next();
     if (!line) return false;
-    if (line->sample_index == prompt.sample_index) continue;
+    if (line->record_index == prompt.record_index) continue;
     throw DataError(fmt::format(
-        "{}: expected a target of sample {}, found one of {}; put the file back as limn wrote it, "
+        "{}: expected a target of record {}, found one of {}; put the file back as limn wrote it, "
         "or remove the folder to start again",
         options_.path.string(),
-        prompt.sample_index,
-        line->sample_index));
+        prompt.record_index,
+        line->record_index));
   }
   return true;
 }
@@ -107,10 +107,10 @@ void TargetGeneration::take(const GenerationResult& result) {
   check(result.targets.size() == prompts.size(), "a result with answers missing");
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     check(
-        result.targets[i].sample_index == prompts[i].sample_index &&
+        result.targets[i].record_index == prompts[i].record_index &&
             !result.targets[i].tokens.empty(),
-        "an answer that does not fit sample {}",
-        prompts[i].sample_index);
+        "an answer that does not fit record {}",
+        prompts[i].record_index);
   }
   handed_out_.erase(found);
   answered_.emplace(result.batch_id, result);
@@ -121,7 +121,7 @@ void TargetGeneration::write_in_order() {
     const GenerationResult result = std::move(answered_.extract(answered_.begin()).mapped());
     std::vector<GeneratedTargetLine> lines;
     for (const GeneratedTarget& target : result.targets)
-      lines.push_back({target.sample_index, target.tokens, plan_.text_of(target)});
+      lines.push_back({target.record_index, target.tokens, plan_.text_of(target)});
     writer_->append(lines);
     ++next_to_write_;
     ++num_durable_batches_;

@@ -5,12 +5,12 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/Parallel.h>
 #include <fmt/ranges.h>
 
-#include "coordinator/record_source.h"
+#include "coordinator/dataset_files.h"
 #include "launch/job_file.h"
 #include "launch/version.h"
-#include "storage/fingerprint.h"
 #include "worker/decoder_cost.h"
 #include "worker/end_tokens.h"
 #include "worker/model_fingerprint.h"
@@ -35,7 +35,7 @@ RunManifest manifest_of(
   RunManifest manifest;
   const std::string model = model_fingerprint(checkpoint);
   manifest.fingerprint = value_fingerprint(job);
-  manifest.fingerprint["dataset"] = file_fingerprint(job.data.path);
+  manifest.fingerprint["dataset"] = dataset_fingerprint(job.data);
   manifest.fingerprint["model"] = model;
   manifest.fingerprint["numerics"] = kNumericsVersion;
   manifest.fingerprint["plan"] = kPlanVersion;
@@ -74,9 +74,10 @@ Coordination prepare_coordination(
       RunDirectory::open(job.output.path, manifest_of(job, checkpoint, arithmetic, end_tokens));
   auto finished_batches = run_directory.finished_batches();
   const SweepCost cost = sweep_cost(model.decoder);
-  const DatasetSurvey survey = generates_targets(job)
-                                   ? DatasetSurvey{.num_samples = survey_prompts(job, preparer)}
-                                   : survey_dataset(job, preparer, cost, finished_batches);
+  const DatasetSurvey survey =
+      generates_targets(job)
+          ? survey_prompts(job, preparer, at::get_num_threads())
+          : survey_dataset(job, preparer, cost, finished_batches, at::get_num_threads());
   return {
       .tokenizer = std::move(tokenizer),
       .preparer = preparer,
@@ -89,7 +90,11 @@ Coordination prepare_coordination(
 
 void survey_generated_targets(Coordination& coordination, const Job& job) {
   coordination.survey = survey_dataset(
-      job, coordination.preparer, coordination.sweep_cost, coordination.finished_batches);
+      job,
+      coordination.preparer,
+      coordination.sweep_cost,
+      coordination.finished_batches,
+      at::get_num_threads());
 }
 
 }  // namespace limn

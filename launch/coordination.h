@@ -29,7 +29,8 @@ struct Coordination {
   std::vector<std::int32_t> end_tokens;  // of the model; empty unless it gives the targets
 };
 
-// Opens the run's directory, continuing an earlier start, and reads the dataset from end to end.
+// Opens the run's directory, continuing an earlier start, and reads the dataset from end to end, on
+// as many threads as the rank computes with.
 // Throws what Tokenizer::load, RunDirectory::open and survey_dataset throw.
 Coordination prepare_coordination(
     const Job& job,

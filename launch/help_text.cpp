@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "launch/job_keys.h"
+#include "launch/visible_text.h"
 
 namespace limn {
 
@@ -132,9 +133,14 @@ bool has_more_to_say(const KeyRule& rule) {
   return std::holds_alternative<NumberRule>(rule) || std::holds_alternative<IntegerRule>(rule);
 }
 
+// The default, on one line.
+std::string default_text(const JobKey& key) {
+  return visible_line(value_text(key.get(Job{})));
+}
+
 std::string key_help(const JobKey& key) {
   const std::string fallback =
-      is_required(key) ? "required" : fmt::format("default: {}", value_text(key.get(Job{})));
+      is_required(key) ? "required" : fmt::format("default: {}", default_text(key));
   std::string text = fmt::format("  --{} {}  [{}]\n", key.name, placeholder(key.rule), fallback);
   text += paragraph(key.meaning, 6);
   if (has_more_to_say(key.rule)) text += paragraph(expectation(key.rule), 6);

@@ -14,7 +14,6 @@
 
 #include "coordinator/generation_plan.h"
 #include "coordinator/protocol.h"
-#include "coordinator/record_source.h"
 #include "coordinator/schedule.h"
 #include "coordinator/target_generation.h"
 #include "launch/bench_command.h"
@@ -148,13 +147,13 @@ class Run {
     Generator generator(model.decoder, weights, layers, arithmetic);
     std::optional<GenerationPlan> plan;  // of the coordinator's rank
     const bool is_done = compute(mesh, generator, [&](ServiceOptions options) {
-      plan.emplace(job_, coordination_->preparer, coordination_->end_tokens);
+      plan.emplace(job_, coordination_->preparer, coordination_->end_tokens, at::get_num_threads());
       return std::make_unique<TargetGeneration>(
           mesh.mailbox(),
           *plan,
           TargetGenerationOptions{
               .path = generated_targets_path(job_.output.path),
-              .num_samples = coordination_->survey.num_samples,
+              .num_samples = coordination_->survey.num_samples - coordination_->survey.num_skipped,
               .targets_are_explained = !coordination_->finished_batches.empty(),
               .service = std::move(options)});
     });
@@ -176,7 +175,8 @@ class Run {
     SweepEngine engine(model.decoder, weights, layers, job_.explain.suppression, arithmetic);
     std::optional<BatchSource> source;  // of the coordinator's rank
     return compute(mesh, engine, [&](ServiceOptions options) {
-      source.emplace(job_, coordination_->preparer, coordination_->sweep_cost);
+      source.emplace(
+          job_, coordination_->preparer, coordination_->sweep_cost, at::get_num_threads());
       return std::make_unique<Schedule>(
           mesh.mailbox(),
           *source,
@@ -252,6 +252,13 @@ class Run {
         survey.num_samples,
         survey.num_batches,
         coordination_->finished_batches.size());
+    if (survey.num_skipped > 0) {
+      spdlog::warn(
+          "samples that are skipped: {} of {}; the first: {}",
+          survey.num_skipped,
+          survey.num_samples,
+          survey.first_skipped);
+    }
   }
 
   // Of this rank. A reader that sweeps wait for much is the bottleneck.
@@ -265,6 +272,13 @@ class Run {
   }
 
   void log_result(std::string_view how) const {
+    const DatasetSurvey& survey = coordination_->survey;
+    if (survey.num_skipped > 0) {
+      spdlog::warn(
+          "samples skipped: {} of {}; `limn show` says which and why",
+          survey.num_skipped,
+          survey.num_samples);
+    }
     spdlog::info("{}: {}", how, coordination_->run_directory.result_path().string());
   }
 

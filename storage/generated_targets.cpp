@@ -17,7 +17,7 @@ using nlohmann::json;
 
 std::string line_of(const GeneratedTargetLine& line) {
   const nlohmann::ordered_json document = {
-      {"sample", line.sample_index}, {"target_ids", line.target_ids}, {"target", line.target}};
+      {"record", line.record_index}, {"target_ids", line.target_ids}, {"target", line.target}};
   // A token may be a part of a character.
   return document.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace) + "\n";
 }
@@ -46,7 +46,7 @@ std::optional<GeneratedTargetLine> GeneratedTargetsReader::next() {
   try {
     const json document = json::parse(text);
     return GeneratedTargetLine{
-        .sample_index = document.at("sample").get<std::int64_t>(),
+        .record_index = document.at("record").get<std::int64_t>(),
         .target_ids = document.at("target_ids").get<std::vector<std::int32_t>>(),
         .target = document.at("target").get<std::string>()};
   } catch (const json::exception&) {

@@ -1,8 +1,8 @@
 // RUN/targets.jsonl: what the model answered, durable before anything of it is explained.
 //
-//   {"sample": 0, "target_ids": [3681, 13], "target": " Paris."}
+//   {"record": 0, "target_ids": [3681, 13], "target": " Paris."}
 //
-// One line a sample, in the dataset's order; docs/run-directory.md specifies it.
+// One line a record, in the dataset's order; docs/run-directory.md specifies it.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace limn {
 std::filesystem::path generated_targets_path(const std::filesystem::path& run_folder);
 
 struct GeneratedTargetLine {
-  std::int64_t sample_index = 0;  // in the dataset
+  std::int64_t record_index = 0;  // counts the dataset's records from 0, behind data.skip
   std::vector<std::int32_t> target_ids;
   std::string target;  // for a person who looks
 

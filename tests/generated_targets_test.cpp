@@ -84,7 +84,7 @@ TEST_F(GeneratedTargetsTest, WritesPartsOfCharactersAsReplacements) {
 
 TEST_F(GeneratedTargetsTest, NamesADamagedLine) {
   for (const char* const damaged :
-       {"nothing\n", "{\"sample\": 1}\n", "[]\n", "{\"sample\": 0, \"target_ids\": 5}\n"}) {
+       {"nothing\n", "{\"record\": 1}\n", "[]\n", "{\"record\": 0, \"target_ids\": 5}\n"}) {
     GeneratedTargetsWriter(path, 0).append(std::vector{kParis});
     std::ofstream(path, std::ios::app) << damaged;
     EXPECT_THAT(

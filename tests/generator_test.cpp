@@ -99,7 +99,7 @@ TEST_P(GeneratorTest, GivesTheMostLikelyTokens) {
   EXPECT_EQ(result.batch_id, 7);
   ASSERT_THAT(result.targets, SizeIs(2));
   for (std::size_t i = 0; i < 2; ++i) {
-    EXPECT_EQ(result.targets[i].sample_index, batch.prompts[i].sample_index);
+    EXPECT_EQ(result.targets[i].record_index, batch.prompts[i].record_index);
     EXPECT_EQ(std::ssize(result.targets[i].tokens), batch.prompts[i].max_new_tokens);
     expect_most_likely(batch.prompts[i].tokens, result.targets[i].tokens);
   }

@@ -22,7 +22,7 @@ Batch batch_of_bases(const GenerationBatch& prompts) {
   Batch batch;
   for (const GenerationPrompt& prompt : prompts.prompts) {
     batch.pieces.push_back(
-        {.sample_index = prompt.sample_index,
+        {.sample_index = prompt.record_index,
          .tokens = prompt.tokens,
          .target_ids = {0},
          .prompt_length = std::ssize(prompt.tokens)});
@@ -102,7 +102,7 @@ class Answers {
   GenerationResult result() && {
     GenerationResult result{batch_.id, {}};
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
-      result.targets.push_back({batch_.prompts[i].sample_index, std::move(tokens_[i])});
+      result.targets.push_back({batch_.prompts[i].record_index, std::move(tokens_[i])});
     }
     return result;
   }
