@@ -74,8 +74,8 @@ std::string normalized(std::string_view content, const Normalizer& normalizer) {
 
 AddedToken parse_added_token(const CheckedJson& token, const Normalizer& normalizer) {
   token.allow_keys({"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
-  token.at("special").boolean();  // matters to training and decoding only
   AddedToken result;
+  result.is_special = token.at("special").boolean();
   result.content = token.at("content").string();
   result.is_single_word = token.at("single_word").boolean();
   result.strips_left = token.at("lstrip").boolean();

@@ -24,6 +24,7 @@ struct AddedToken {
   bool strips_left = false;     // takes the white space before it
   bool strips_right = false;    // takes the white space after it
   bool is_normalized = false;   // looked for in the normalized text, else in the raw one
+  bool is_special = false;      // stands for no text: a beginning, an end, whose turn it is
 };
 
 // The entry "added_tokens" of a tokenizer file. Throws DataError when a token has not the id that

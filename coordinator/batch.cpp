@@ -1,8 +1,16 @@
 #include "coordinator/batch.h"
 
+#include <limits>
+
 #include "coordinator/letter_bytes.h"
 
 namespace limn {
+
+namespace {
+
+constexpr auto kNoStem = std::numeric_limits<std::size_t>::max();
+
+}  // namespace
 
 std::vector<std::byte> to_bytes(const Batch& batch) {
   ByteWriter writer;
@@ -17,6 +25,7 @@ std::vector<std::byte> to_bytes(const Batch& batch) {
     writer.put(piece.perturbations.size());
     for (const Perturbation& perturbation : piece.perturbations)
       writer.put(perturbation.positions);
+    writer.put(piece.stem.value_or(kNoStem));
   }
   return writer.take();
 }
@@ -35,6 +44,9 @@ Batch batch_from_bytes(std::span<const std::byte> bytes) {
     piece.perturbations.resize(reader.get_count(sizeof(std::size_t)));
     for (Perturbation& perturbation : piece.perturbations)
       reader.get(perturbation.positions);
+    std::size_t stem = kNoStem;
+    reader.get(stem);
+    if (stem != kNoStem) piece.stem = stem;
   }
   reader.expect_end();
   return batch;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,6 +26,9 @@ struct BatchPiece {
   std::int64_t prompt_length = 0;       // target k is read at row prompt_length - 1 + k
   std::int64_t perturbation_begin = 0;  // these are the sample's perturbations from here on
   std::vector<Perturbation> perturbations;
+  // An earlier piece of the batch with the same prompt and another target, if there is one, which
+  // itself has no stem: rows of the prompt that are equal in both are computed once, with it.
+  std::optional<std::size_t> stem;
 
   std::int64_t fed_length() const { return static_cast<std::int64_t>(tokens.size()); }
 

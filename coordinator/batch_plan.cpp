@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <span>
 #include <utility>
 
 namespace limn {
@@ -33,17 +35,30 @@ bool is_skipped(const Sample& sample) {
   return sample.record.status == SampleStatus::Skipped;
 }
 
-// What a sweep recomputes for a perturbation. Correlated suppression may reach any earlier
-// key, which only the worker can tell: then all rows are counted.
+// What a sweep recomputes for a perturbation from `row_begin` on. Correlated suppression may reach
+// any earlier key, which only the worker can tell: then all rows are counted.
 SweepWork perturbed_work(
-    const Perturbation& perturbation, std::int64_t fed_length, const Suppression& suppression) {
+    const Perturbation& perturbation,
+    std::int64_t row_begin,
+    std::int64_t fed_length,
+    const Suppression& suppression) {
   if (suppression.factor == 1.0) return {};
-  if (suppression.similarity_threshold > 0) return work_of_rows(0, fed_length);
+  if (suppression.similarity_threshold > 0) return work_of_rows(row_begin, fed_length);
   const auto first = std::ranges::find_if(perturbation.positions, [&](std::int32_t position) {
     return position > 0 || !suppression.spare_first_token;
   });
   if (first == perturbation.positions.end()) return {};
-  return work_of_rows(std::min<std::int64_t>(*first, fed_length), fed_length);
+  const std::int64_t first_row = std::max<std::int64_t>(*first, row_begin);
+  return work_of_rows(std::min(first_row, fed_length), fed_length);
+}
+
+bool have_same_prompt(const Sample& sample, const Sample& other) {
+  if (sample.prompt_length != other.prompt_length) return false;
+  const auto id = [](const TokenRecord& token) { return token.id; };
+  const auto prompt_of = [](const Sample& one) {
+    return std::span(one.record.tokens).first(static_cast<std::size_t>(one.prompt_length));
+  };
+  return std::ranges::equal(prompt_of(sample), prompt_of(other), {}, id, id);
 }
 
 // The piece of a sample without its perturbations.
@@ -68,21 +83,56 @@ std::vector<Perturbation> single_unit_perturbations(const SampleRecord& sample) 
   return perturbations;
 }
 
-void BatchPlanner::add(Sample added) {
-  WaitingSample sample;
-  sample.sample = std::make_shared<const Sample>(std::move(added));
-  if (!is_skipped(*sample.sample)) {
-    const std::int64_t fed_length = sample.sample->fed_length();
-    sample.base = work_of_rows(0, fed_length);
-    sample.perturbations = single_unit_perturbations(sample.sample->record);
-    for (const Perturbation& perturbation : sample.perturbations) {
-      sample.work.push_back(perturbed_work(perturbation, fed_length, options_.suppression));
-      sample.left += sample.work.back();
+void BatchPlanner::add(Sample sample) {
+  std::vector<Sample> one;
+  one.push_back(std::move(sample));
+  add_together(std::move(one));
+}
+
+void BatchPlanner::add_alternatives(std::vector<Sample> samples) {
+  // A tokenizer may merge the end of the prompt with the start of a target; and where rows depend
+  // on what follows them nothing can be shared.
+  const bool can_share =
+      options_.cost.is_causal && options_.suppression.kind != SuppressionKind::ShiftedFull;
+  std::vector<Sample> together;
+  for (Sample& sample : samples) {
+    if (!together.empty() && !(can_share && have_same_prompt(together.front(), sample))) {
+      add_together(std::exchange(together, {}));
     }
-    total_work_ += sample.base + sample.left;
-    waiting_work_ += sample.base + sample.left;
+    together.push_back(std::move(sample));
   }
-  waiting_.push_back(std::move(sample));
+  if (!together.empty()) add_together(std::move(together));
+}
+
+void BatchPlanner::add_together(std::vector<Sample> samples) {
+  WaitingSamples waiting;
+  if (is_skipped(samples.front())) {
+    waiting.samples.push_back(std::make_shared<const Sample>(std::move(samples.front())));
+    samples.clear();
+  }
+  for (Sample& sample : samples) {
+    const std::int64_t fed_length = sample.fed_length();
+    const bool is_first = waiting.samples.empty();
+    // The last row of the prompt is each sample's own: it is the first one that a target is read
+    // at.
+    const std::int64_t shared_rows = is_first ? 0 : sample.prompt_length - 1;
+    waiting.base += work_of_rows(shared_rows, fed_length);
+    auto& perturbations =
+        waiting.perturbations.emplace_back(single_unit_perturbations(sample.record));
+    waiting.work.resize(std::max(waiting.work.size(), perturbations.size()));
+    for (std::size_t i = 0; i < perturbations.size(); ++i) {
+      const auto& of_first = waiting.perturbations.front();
+      const bool is_shared = !is_first && i < of_first.size() && of_first[i] == perturbations[i];
+      waiting.work[i] += perturbed_work(
+          perturbations[i], is_shared ? shared_rows : 0, fed_length, options_.suppression);
+    }
+    waiting.samples.push_back(std::make_shared<const Sample>(std::move(sample)));
+  }
+  for (const SweepWork& work : waiting.work)
+    waiting.left += work;
+  total_work_ += waiting.base + waiting.left;
+  waiting_work_ += waiting.base + waiting.left;
+  waiting_.push_back(std::move(waiting));
   while (end_is_far() || next_is_skipped())
     plan_next();
 }
@@ -106,7 +156,7 @@ bool BatchPlanner::end_is_far() const {
 
 // These wait for nothing but their turn, or a dataset of nothing else would pile up.
 bool BatchPlanner::next_is_skipped() const {
-  return !waiting_.empty() && is_skipped(*waiting_.front().sample);
+  return !waiting_.empty() && is_skipped(*waiting_.front().samples.front());
 }
 
 // Once the end is near all samples are here, for only then is anything planned.
@@ -121,45 +171,45 @@ double BatchPlanner::budget_of_next_batch() const {
 void BatchPlanner::plan_next() {
   if (next_is_skipped()) return plan_skipped_sample();
   if (open_.batch.pieces.empty()) open_budget_ = budget_of_next_batch();
-  WaitingSample& sample = waiting_.front();
-  const Piece piece = next_piece(sample);
+  WaitingSamples& waiting = waiting_.front();
+  const Piece piece = next_piece(waiting);
   if (!fits_open_batch(piece.work)) return close_batch();
-  add_to_open_batch(sample, piece);
-  if (sample.num_planned == sample.perturbations.size()) waiting_.pop_front();
+  add_to_open_batch(waiting, piece);
+  if (waiting.num_planned == waiting.work.size()) waiting_.pop_front();
 }
 
 void BatchPlanner::plan_skipped_sample() {
-  open_.skipped.push_back(std::move(waiting_.front().sample));
+  open_.skipped.push_back(std::move(waiting_.front().samples.front()));
   waiting_.pop_front();
   if (open_.skipped.size() == kMostSkipped) close_batch();
 }
 
 // An equal share of what is left of the sample, so that no small rest pays for the base again.
-BatchPlanner::Piece BatchPlanner::next_piece(const WaitingSample& sample) const {
-  const double wanted = options_.cost.of(sample.left) / static_cast<double>(num_pieces(sample));
-  Piece piece{0, sample.base};
+BatchPlanner::Piece BatchPlanner::next_piece(const WaitingSamples& waiting) const {
+  const double wanted = options_.cost.of(waiting.left) / static_cast<double>(num_pieces(waiting));
+  Piece piece{0, waiting.base};
   double cost = 0;
-  for (std::size_t i = sample.num_planned; i < sample.work.size(); ++i) {
-    const double next_cost = options_.cost.of(sample.work[i]);
-    const bool has_room = piece.work.rows + sample.work[i].rows <= options_.batch_tokens;
+  for (std::size_t i = waiting.num_planned; i < waiting.work.size(); ++i) {
+    const double next_cost = options_.cost.of(waiting.work[i]);
+    const bool has_room = piece.work.rows + waiting.work[i].rows <= options_.batch_tokens;
     const bool is_nearer = cost + next_cost / 2 <= wanted;
     if (piece.num_perturbations > 0 && !(has_room && is_nearer)) break;
     ++piece.num_perturbations;
-    piece.work += sample.work[i];
+    piece.work += waiting.work[i];
     cost += next_cost;
   }
   return piece;
 }
 
 // In how many pieces what is left of a sample goes into batches of its own.
-std::int64_t BatchPlanner::num_pieces(const WaitingSample& sample) const {
+std::int64_t BatchPlanner::num_pieces(const WaitingSamples& waiting) const {
   const std::int64_t rows_of_piece =
-      std::max<std::int64_t>(options_.batch_tokens - sample.base.rows, 1);
+      std::max<std::int64_t>(options_.batch_tokens - waiting.base.rows, 1);
   const double for_memory =
-      std::ceil(static_cast<double>(sample.left.rows) / static_cast<double>(rows_of_piece));
+      std::ceil(static_cast<double>(waiting.left.rows) / static_cast<double>(rows_of_piece));
 
-  const double base = options_.cost.of(sample.base);
-  const double left = options_.cost.of(sample.left);
+  const double base = options_.cost.of(waiting.base);
+  const double left = options_.cost.of(waiting.left);
   const double worthwhile = std::floor(left / (kLeastBasesOfPiece * base));
   const double for_time =
       open_budget_ > base ? std::ceil(left / (open_budget_ - base)) : worthwhile;
@@ -173,21 +223,31 @@ bool BatchPlanner::fits_open_batch(const SweepWork& work) const {
   return together.rows <= options_.batch_tokens && options_.cost.of(together) <= open_budget_;
 }
 
-void BatchPlanner::add_to_open_batch(WaitingSample& sample, const Piece& added) {
-  const auto begin = sample.perturbations.begin() + static_cast<std::ptrdiff_t>(sample.num_planned);
-  const auto end = begin + static_cast<std::ptrdiff_t>(added.num_perturbations);
-  BatchPiece piece = piece_of(*sample.sample);
-  piece.perturbation_begin = static_cast<std::int64_t>(sample.num_planned);
-  piece.perturbations.assign(std::move_iterator(begin), std::move_iterator(end));
-  open_.batch.pieces.push_back(std::move(piece));
-  open_.samples.push_back(sample.sample);
+void BatchPlanner::add_to_open_batch(WaitingSamples& waiting, const Piece& added) {
+  const std::size_t index_begin = waiting.num_planned;
+  const std::size_t index_end = index_begin + added.num_perturbations;
+  std::optional<std::size_t> stem;
+  for (std::size_t i = 0; i < waiting.samples.size(); ++i) {
+    std::vector<Perturbation>& perturbations = waiting.perturbations[i];
+    if (index_begin >= perturbations.size()) continue;
+    BatchPiece piece = piece_of(*waiting.samples[i]);
+    piece.perturbation_begin = static_cast<std::int64_t>(index_begin);
+    const auto begin = perturbations.begin() + static_cast<std::ptrdiff_t>(index_begin);
+    const auto end = perturbations.begin() +
+                     static_cast<std::ptrdiff_t>(std::min(index_end, perturbations.size()));
+    piece.perturbations.assign(std::move_iterator(begin), std::move_iterator(end));
+    piece.stem = stem;
+    if (!stem) stem = open_.batch.pieces.size();
+    open_.batch.pieces.push_back(std::move(piece));
+    open_.samples.push_back(waiting.samples[i]);
+  }
   open_.work += added.work;
 
   SweepWork perturbed = added.work;
-  perturbed -= sample.base;
-  sample.left -= perturbed;
-  waiting_work_ -= sample.num_planned == 0 ? added.work : perturbed;
-  sample.num_planned += added.num_perturbations;
+  perturbed -= waiting.base;
+  waiting.left -= perturbed;
+  waiting_work_ -= index_begin == 0 ? added.work : perturbed;
+  waiting.num_planned = index_end;
 }
 
 void BatchPlanner::close_batch() {

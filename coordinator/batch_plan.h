@@ -35,7 +35,8 @@ struct PlanOptions {
 
 // Packs the perturbations of successive samples into batches: the base rows of each sample that a
 // batch touches, and for each perturbation the rows from its first suppressed key on. A batch may
-// hold several samples; a sample that fits into no batch spans several.
+// hold several samples; a sample that fits into no batch spans several. Alternative targets of one
+// prompt go through the batches together: what they share counts once.
 //
 // A batch has at most `batch_tokens` rows, which bounds a sweep's memory; one with one perturbation
 // may have more, for it cannot be cut. Towards the end of the dataset its cost is bounded, too, so
@@ -57,6 +58,10 @@ class BatchPlanner {
   // Adds a sample, in dataset order; completes any number of batches.
   void add(Sample sample);
 
+  // The same for successive samples of one record, its alternative targets. None of several is
+  // skipped.
+  void add_alternatives(std::vector<Sample> samples);
+
   // After the last sample: plans what is left and completes all batches.
   void finish();
 
@@ -64,35 +69,37 @@ class BatchPlanner {
   std::optional<PlannedBatch> next();
 
  private:
-  // A sample with perturbations that are in no batch yet.
-  struct WaitingSample {
-    std::shared_ptr<const Sample> sample;
-    std::vector<Perturbation> perturbations;
-    std::vector<SweepWork> work;  // of each perturbation
+  // A sample, or several with one prompt, with perturbations that are in no batch yet. Those of the
+  // same index are planned together.
+  struct WaitingSamples {
+    std::vector<std::shared_ptr<const Sample>> samples;
+    std::vector<std::vector<Perturbation>> perturbations;  // of each sample
+    std::vector<SweepWork> work;                           // of each index
     SweepWork base;
-    std::size_t num_planned = 0;  // perturbations
-    SweepWork left;               // of the other perturbations
+    std::size_t num_planned = 0;  // indices
+    SweepWork left;               // of the other indices
   };
 
-  // Perturbations of a sample from its `num_planned` on, and the base.
+  // Perturbations of samples from index `num_planned` on, and the bases.
   struct Piece {
     std::size_t num_perturbations = 0;
     SweepWork work;
   };
 
+  void add_together(std::vector<Sample> samples);
   bool end_is_far() const;
   double budget_of_next_batch() const;
   bool next_is_skipped() const;
   void plan_next();
   void plan_skipped_sample();
-  Piece next_piece(const WaitingSample& sample) const;
-  std::int64_t num_pieces(const WaitingSample& sample) const;
+  Piece next_piece(const WaitingSamples& waiting) const;
+  std::int64_t num_pieces(const WaitingSamples& waiting) const;
   bool fits_open_batch(const SweepWork& work) const;
-  void add_to_open_batch(WaitingSample& sample, const Piece& piece);
+  void add_to_open_batch(WaitingSamples& waiting, const Piece& piece);
   void close_batch();
 
   PlanOptions options_;
-  std::deque<WaitingSample> waiting_;
+  std::deque<WaitingSamples> waiting_;
   SweepWork waiting_work_;  // of all that is in no batch yet, each base counted once
   SweepWork total_work_;    // of all samples so far, each base counted once
   std::int64_t next_id_ = 0;

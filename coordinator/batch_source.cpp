@@ -13,6 +13,7 @@
 #include <fmt/ranges.h>
 
 #include "coordinator/dataset.h"
+#include "coordinator/target_alternatives.h"
 #include "storage/error.h"
 
 namespace limn {
@@ -37,8 +38,9 @@ std::optional<PlannedBatch> BatchSource::next() {
   while (true) {
     if (auto batch = planner_.next()) return batch;
     if (at_end_) return std::nullopt;
-    if (auto sample = samples_.next()) {
-      planner_.add(*std::move(sample));
+    std::vector<Sample> samples = samples_.next();
+    if (!samples.empty()) {
+      planner_.add_alternatives(std::move(samples));
     } else {
       planner_.finish();
       at_end_ = true;
@@ -66,17 +68,18 @@ class IdRegister {
     std::unordered_map<std::string, std::string> places;  // of the ids of these hashes
     DatasetReader reader(options);
     while (const auto entry = next_entry(reader)) {
-      const std::string id = reader.id_of(*entry);
-      if (!is_taken(options, id)) continue;
-      if (!std::ranges::binary_search(suspects, std::hash<std::string>{}(id))) continue;
-      const auto [earlier, is_new] = places.try_emplace(id, entry->where);
-      if (is_new) continue;
-      lines.push_back(fmt::format(
-          "{}: id must be unique, but {} has it, too; give each record its own: {}",
-          entry->where,
-          earlier->second,
-          id));
-      if (lines.size() == most) break;
+      if (!is_taken(options, reader.id_of(*entry))) continue;
+      for (const std::string& id : sample_ids_of(reader, *entry)) {
+        if (!std::ranges::binary_search(suspects, std::hash<std::string>{}(id))) continue;
+        const auto [earlier, is_new] = places.try_emplace(id, entry->where);
+        if (is_new) continue;
+        lines.push_back(fmt::format(
+            "{}: id must be unique, but {} has it, too; give each record its own: {}",
+            entry->where,
+            earlier->second,
+            id));
+        if (lines.size() == most) return lines;
+      }
     }
     return lines;
   }
@@ -93,6 +96,19 @@ class IdRegister {
       if (hashes_[i] == hashes_[i - 1] && is_new) repeated.push_back(hashes_[i]);
     }
     return repeated;
+  }
+
+  // Of the samples that a record becomes.
+  static std::vector<std::string> sample_ids_of(
+      const DatasetReader& reader, const DatasetEntry& entry) {
+    std::vector<std::string> ids;
+    try {
+      for (const DatasetRecord& record : single_target_records(reader.record_of(entry)))
+        ids.push_back(record.id);
+    } catch (const DataError&) {
+      ids = {reader.id_of(entry)};
+    }
+    return ids;
   }
 
   static bool is_taken(const DataOptions& options, const std::string& id) {
@@ -135,20 +151,22 @@ std::string text_of_no_records(const DataOptions& data) {
                        : fmt::format("{}: no records; nothing to explain", data.path.string());
 }
 
-// Reads all samples, counts them in `survey` and gives each to `take`. Throws DataError naming all
-// that is wrong with the dataset, a line for each, of the first ten.
+// Reads all samples, counts them in `survey` and gives those of each record to `take`. Throws
+// DataError naming all that is wrong with the dataset, a line for each, of the first ten.
 template <typename Take>
 void read_dataset(const Job& job, SampleStream& samples, DatasetSurvey& survey, const Take& take) {
   IdRegister ids;
   const auto take_next_sample = [&] {
-    auto sample = samples.next();
-    if (!sample) return false;
-    ids.add(sample->record.id);
-    ++survey.num_samples;
-    if (sample->record.status == SampleStatus::Skipped) {
-      if (survey.num_skipped++ == 0) survey.first_skipped = sample->record.message;
+    std::vector<Sample> of_record = samples.next();
+    if (of_record.empty()) return false;
+    for (const Sample& sample : of_record) {
+      ids.add(sample.record.id);
+      ++survey.num_samples;
+      if (sample.record.status == SampleStatus::Skipped) {
+        if (survey.num_skipped++ == 0) survey.first_skipped = sample.record.message;
+      }
     }
-    take(*std::move(sample));
+    take(std::move(of_record));
     return true;
   };
   std::vector<std::string> mistakes = mistakes_of(take_next_sample);
@@ -184,8 +202,10 @@ DatasetSurvey survey_dataset(
       if (!finished_batches.contains(batch->batch.id)) survey.remaining_rows += batch->work.rows;
     }
   };
-  read_dataset(job, samples, survey, [&](Sample sample) {
-    planner.add(std::move(sample));
+  read_dataset(job, samples, survey, [&](std::vector<Sample> of_record) {
+    for (const Sample& sample : of_record)
+      survey.num_without_token += sample.num_without_token;
+    planner.add_alternatives(std::move(of_record));
     count_complete_batches();
   });
   planner.finish();
@@ -196,7 +216,7 @@ DatasetSurvey survey_dataset(
 DatasetSurvey survey_prompts(const Job& job, const SamplePreparer& preparer, int num_threads) {
   DatasetSurvey survey;
   SampleStream samples(job, preparer, TargetSource::Nowhere, num_threads);
-  read_dataset(job, samples, survey, [](const Sample&) {});
+  read_dataset(job, samples, survey, [](const std::vector<Sample>&) {});
   return survey;
 }
 

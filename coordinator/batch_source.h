@@ -15,7 +15,8 @@
 namespace limn {
 
 // Walks the dataset once, keeping only what the planner keeps and what `num_threads` threads
-// prepare ahead. Borrows: the preparer. Threads: one thread at a time.
+// prepare ahead. Alternative targets of a record are successive samples. Borrows: the preparer.
+// Threads: one thread at a time.
 class BatchSource {
  public:
   BatchSource(
@@ -40,13 +41,16 @@ struct DatasetSurvey {
   std::int64_t num_batches = 0;
   std::int64_t num_rows = 0;        // of all sweeps
   std::int64_t remaining_rows = 0;  // of the batches that are not finished
+  // Of all samples: PromptUnits::num_without_token.
+  std::int64_t num_without_token = 0;
 };
 
 // Reads, prepares and plans the whole dataset once, on `num_threads` threads, so that whatever is
 // wrong with a record is found before any time is spent on the model. Memory grows by 8 bytes a
 // record, for the ids.
 // Throws IoError and DataError naming the place of every record that is wrong, an id that is used
-// twice and one of data.sample_ids that is not there included: a line for each, of the first ten.
+// twice ("a#0", too, of a record "a" with alternative targets) and one of data.sample_ids that is
+// not there included: a line for each, of the first ten.
 DatasetSurvey survey_dataset(
     const Job& job,
     const SamplePreparer& preparer,

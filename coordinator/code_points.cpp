@@ -1,5 +1,7 @@
 #include "coordinator/code_points.h"
 
+#include <algorithm>
+
 #include <unicode/utf8.h>
 
 #include "storage/error.h"
@@ -17,6 +19,21 @@ std::vector<std::int64_t> code_point_offsets(std::string_view text) {
   }
   offsets.push_back(size);
   return offsets;
+}
+
+std::u32string code_points(std::string_view text) {
+  std::u32string points;
+  for (std::size_t i = 0; i < text.size();) {
+    UChar32 point = 0;
+    U8_NEXT_UNSAFE(text.data(), i, point);
+    points.push_back(static_cast<char32_t>(point));
+  }
+  return points;
+}
+
+std::int32_t num_code_points(std::string_view text) {
+  return static_cast<std::int32_t>(
+      std::ranges::count_if(text, [](char byte) { return !U8_IS_TRAIL(byte); }));
 }
 
 }  // namespace limn

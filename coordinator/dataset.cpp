@@ -22,14 +22,17 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 9> kKeys = {
+constexpr std::array<std::string_view, 12> kKeys = {
     "id",
     "prompt",
     "input_ids",
     "target",
     "target_ids",
+    "targets",
+    "targets_ids",
     "units",
     "unit_tokens",
+    "context",
     "evidence",
     "evidence_box"};
 
@@ -102,6 +105,18 @@ std::vector<std::int32_t> ids_of(const Field& field) {
   return list_of(field, "a list of token ids", count_of);
 }
 
+std::vector<std::string> texts_of(const Field& field) {
+  constexpr std::string_view kExpected = "a list of at least one string";
+  if (field.value.is_array() && field.value.empty()) field.refuse(kExpected);
+  return list_of(field, kExpected, text_of);
+}
+
+std::vector<std::vector<std::int32_t>> id_lists_of(const Field& field) {
+  constexpr std::string_view kExpected = "a list of at least one list of token ids";
+  if (field.value.is_array() && field.value.empty()) field.refuse(kExpected);
+  return list_of(field, kExpected, ids_of);
+}
+
 std::vector<std::vector<std::int32_t>> position_lists_of(const Field& field) {
   return list_of(
       field, "a list with a list of token positions for each unit", [](const Field& unit) {
@@ -118,6 +133,13 @@ CharRange range_of(const Field& field) {
 
 std::vector<CharRange> ranges_of(const Field& field) {
   return list_of(field, "a list of [start, end) character ranges", range_of);
+}
+
+// One range, or a list of them.
+std::vector<CharRange> passages_of(const Field& field) {
+  const bool is_one = field.value.is_array() && !field.value.empty() && !field.value[0].is_array();
+  if (is_one) return {range_of(field)};
+  return list_of(field, "[start, end) in characters, or a list of such", range_of);
 }
 
 PixelBox box_of(const Field& field) {
@@ -193,6 +215,20 @@ void require_one(std::string_view where, const json& object, const char* key, co
       fmt::format("{}: neither {} nor {} is there; give one of them", where, key, other));
 }
 
+// One target, or alternatives.
+void check_target(std::string_view where, const json& object, TargetKeys target_keys) {
+  constexpr std::array<const char*, 4> kTargets = {
+      "target", "target_ids", "targets", "targets_ids"};
+  for (std::size_t i = 0; i < kTargets.size(); ++i) {
+    for (std::size_t k = i + 1; k < kTargets.size(); ++k)
+      refuse_both(where, object, kTargets[i], kTargets[k]);
+  }
+  const bool has_alternatives = object.contains("targets") || object.contains("targets_ids");
+  if (target_keys == TargetKeys::Required && !has_alternatives) {
+    require_one(where, object, "target", "target_ids");
+  }
+}
+
 // Reads `key` with `value_of` if the object has it.
 template <typename Value>
 auto optional_value(
@@ -219,8 +255,7 @@ DatasetRecord parse_record(
   const json object = parse_object(where, line);
   refuse_unknown_keys(where, object);
   require_one(where, object, "prompt", "input_ids");
-  refuse_both(where, object, "target", "target_ids");
-  if (target_keys == TargetKeys::Required) require_one(where, object, "target", "target_ids");
+  check_target(where, object, target_keys);
   refuse_both(where, object, "units", "unit_tokens");
   return {
       .where = std::string(where),
@@ -229,8 +264,12 @@ DatasetRecord parse_record(
       .input_ids = optional_value(where, object, "input_ids", ids_of),
       .target = optional_value(where, object, "target", text_of),
       .target_ids = optional_value(where, object, "target_ids", ids_of),
+      .targets = optional_value(where, object, "targets", texts_of),
+      .targets_ids = optional_value(where, object, "targets_ids", id_lists_of),
       .units = optional_value(where, object, "units", ranges_of),
       .unit_tokens = optional_value(where, object, "unit_tokens", position_lists_of),
+      .context =
+          optional_value(where, object, "context", passages_of).value_or(std::vector<CharRange>()),
       .evidence = evidence_of(where, object)};
 }
 
@@ -244,6 +283,7 @@ DatasetRecord record_of_question(const SquadTemplate& prompts, const SquadQuesti
   SquadPrompt made = prompts.prompt_of(question);
   record.prompt = std::move(made.prompt);
   record.target = std::move(made.target);
+  record.context = std::move(made.context);
   for (const CharRange& range : made.evidence)
     record.evidence.push_back({.chars = range, .box = {}});
   return record;

@@ -30,15 +30,20 @@ struct DatasetRecord {
   std::int64_t index = 0;  // that of its entry
   std::string where;       // "squad.jsonl:7", for messages
   std::string id;
-  // Exactly one of each pair is given; of the targets none where TargetKeys::Optional.
+  // Exactly one of the first two, and one of the four after them, or none where
+  // TargetKeys::Optional.
   std::optional<std::string> prompt;
   std::optional<std::vector<std::int32_t>> input_ids;
   std::optional<std::string> target;
   std::optional<std::vector<std::int32_t>> target_ids;
+  // Alternatives, at least one: target_alternatives.h makes records with a target of them.
+  std::optional<std::vector<std::string>> targets;
+  std::optional<std::vector<std::vector<std::int32_t>>> targets_ids;
   // At most one of these.
   std::optional<std::vector<CharRange>> units;  // characters of the prompt
   std::optional<std::vector<std::vector<std::int32_t>>>
-      unit_tokens;  // positions in prompt and target
+      unit_tokens;                 // positions in prompt and target
+  std::vector<CharRange> context;  // characters of the prompt
   std::vector<EvidenceRecord> evidence;
   // Why nothing can be explained, though nothing is wrong; prompt and target are missing then.
   std::optional<std::string> skip_reason;

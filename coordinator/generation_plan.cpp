@@ -26,8 +26,9 @@ GenerationPlan::GenerationPlan(
 
 std::optional<GenerationPrompt> GenerationPlan::next_prompt() {
   if (waiting_) return std::exchange(waiting_, std::nullopt);
-  while (const auto sample = samples_.next()) {
-    if (sample->record.status == SampleStatus::Ok) return preparer_.generation_prompt(*sample);
+  // A prompt has one sample, for its targets are not there.
+  for (auto sample = samples_.next(); !sample.empty(); sample = samples_.next()) {
+    if (sample[0].record.status == SampleStatus::Ok) return preparer_.generation_prompt(sample[0]);
   }
   return std::nullopt;
 }

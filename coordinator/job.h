@@ -27,7 +27,19 @@ struct Suppression {
   bool operator==(const Suppression&) const = default;
 };
 
-enum class UnitKind { Token, Word, Sentence, Given };
+enum class UnitKind {
+  Token,
+  Word,
+  Sentence,
+  Paragraph,  // between blank lines
+  Line,
+  Delimiter,  // what lies between the matches of explain.delimiter
+  Auto,       // pieces of about equal size
+  Given,      // by the record
+};
+
+// Which part of a prompt has units.
+enum class UnitsOver { Prompt, Context };
 
 // Where the weights of a model's layers are while it computes.
 enum class WeightPlacement {
@@ -70,6 +82,10 @@ struct DataOptions {
 struct ExplainOptions {
   Suppression suppression;
   UnitKind units = UnitKind::Sentence;
+  std::int64_t num_pieces = 1;  // with UnitKind::Auto: about so many
+  std::string delimiter;        // with UnitKind::Delimiter: a string, or /a regular expression/
+  UnitsOver units_over = UnitsOver::Prompt;
+  bool include_target = false;  // every token of the target is a unit, too
   std::string target = "given";
   std::int64_t max_new_tokens = 32;
 

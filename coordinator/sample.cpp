@@ -1,6 +1,7 @@
 #include "coordinator/sample.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -8,23 +9,13 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include "coordinator/code_points.h"
-#include "coordinator/units.h"
+#include "coordinator/record_refusal.h"
 #include "coordinator/white_space.h"
-#include "storage/error.h"
 
 namespace limn {
 
 namespace {
-
-template <typename... Args>
-[[noreturn]] void refuse(
-    const DatasetRecord& record, fmt::format_string<Args...> text, const Args&... values) {
-  throw DataError(
-      fmt::format("{}: {}", record.where, fmt::vformat(text, fmt::make_format_args(values...))));
-}
 
 // Tokens with the text that they are the tokens of; no text without a tokenizer.
 struct Passage {
@@ -48,10 +39,6 @@ struct Sequence {
 
   std::int64_t target_length() const { return std::ssize(whole.tokens) - prompt_length; }
 };
-
-std::int32_t num_characters(std::string_view text) {
-  return static_cast<std::int32_t>(code_point_offsets(text).size()) - 1;
-}
 
 bool is_special(const TokenRecord& token) {
   return token.chars == CharRange{};
@@ -84,7 +71,7 @@ Passage spell(const Tokenizer& tokenizer, std::span<const std::int32_t> ids) {
     const bool spelt =
         id < tokenizer.vocab_size() && std::ranges::find(unspelt, id) == unspelt.end();
     const std::string text = spelt ? tokenizer.token_text(id) : "";
-    const std::int32_t begin = std::exchange(end, end + num_characters(text));
+    const std::int32_t begin = std::exchange(end, end + num_code_points(text));
     passage.tokens.push_back({id, begin < end ? CharRange{begin, end} : CharRange{}});
     passage.text += text;
   }
@@ -104,7 +91,7 @@ Sequence joined(const Passage& prompt, const Passage& target) {
       .whole = prompt,
       .prompt_length = std::ssize(prompt.tokens),
       .prompt_bytes = std::ssize(prompt.text)};
-  const std::int32_t shift = num_characters(prompt.text);
+  const std::int32_t shift = num_code_points(prompt.text);
   sequence.whole.text += target.text;
   for (TokenRecord token : target.tokens) {
     if (!is_special(token)) token.chars = {token.chars.begin + shift, token.chars.end + shift};
@@ -202,7 +189,7 @@ void check_fits(const DatasetRecord& record, const Sequence& sequence, const Mod
 }
 
 void check_evidence(const DatasetRecord& record, std::string_view text) {
-  const std::int32_t text_end = num_characters(text);
+  const std::int32_t text_end = num_code_points(text);
   for (const EvidenceRecord& evidence : record.evidence) {
     if (evidence.chars.end <= text_end) continue;
     refuse(
@@ -214,99 +201,12 @@ void check_evidence(const DatasetRecord& record, std::string_view text) {
   }
 }
 
-std::vector<UnitRecord> units_of_positions(std::int64_t num_tokens) {
-  std::vector<UnitRecord> units(num_tokens);
-  for (std::size_t i = 0; i < units.size(); ++i) {
-    units[i].tokens = {static_cast<std::int32_t>(i)};
-  }
-  return units;
-}
-
-std::vector<UnitRecord> segmented_units(
-    const DatasetRecord& record, UnitKind kind, const Sequence& sequence) {
-  if (sequence.prompt_text().empty()) {
-    refuse(
-        record,
-        "words and sentences need a text; set explain.units to token or give the record's units as "
-        "unit_tokens and set it to given");
-  }
-  std::vector<UnitRecord> units = units_of_ranges(
-      sequence.whole.text,
-      segment_text(sequence.prompt_text(), kind),
-      sequence.prompt_tokens(),
-      TokenMembership::FirstCharacter);
-  std::erase_if(units, [](const UnitRecord& unit) { return unit.tokens.empty(); });
-  return units;
-}
-
-std::vector<UnitRecord> units_of_given_ranges(
-    const DatasetRecord& record, const Sequence& sequence) {
-  const std::int32_t prompt_end = num_characters(sequence.prompt_text());
-  for (const CharRange& range : *record.units) {
-    if (range.begin < range.end && range.end <= prompt_end) continue;
-    refuse(
-        record,
-        "a unit must be a range of one or more of the prompt's {} characters: [{}, {})",
-        prompt_end,
-        range.begin,
-        range.end);
-  }
-  std::vector<UnitRecord> units = units_of_ranges(
-      sequence.whole.text, *record.units, sequence.prompt_tokens(), TokenMembership::AnyCharacter);
-  for (const UnitRecord& unit : units) {
-    if (!unit.tokens.empty()) continue;
-    refuse(
-        record,
-        "a unit covers no token; make it longer than the white space between two tokens: [{}, {})",
-        unit.chars.begin,
-        unit.chars.end);
-  }
-  return units;
-}
-
-std::vector<UnitRecord> units_of_given_tokens(
-    const DatasetRecord& record, const Sequence& sequence) {
-  const std::int64_t num_tokens = std::ssize(sequence.whole.tokens);
-  std::vector<UnitRecord> units;
-  for (std::vector<std::int32_t> positions : *record.unit_tokens) {
-    if (positions.empty()) refuse(record, "each of unit_tokens must have a position: []");
-    std::ranges::sort(positions);
-    positions.erase(std::unique(positions.begin(), positions.end()), positions.end());
-    if (positions.back() >= num_tokens) {
-      refuse(
-          record,
-          "unit_tokens must be positions of the {} tokens of prompt and target: {}",
-          num_tokens,
-          positions.back());
-    }
-    units.push_back({.chars = {}, .box = {}, .tokens = std::move(positions)});
-  }
-  return units;
-}
-
-std::vector<UnitRecord> given_units(const DatasetRecord& record, const Sequence& sequence) {
-  if (record.units) return units_of_given_ranges(record, sequence);
-  if (record.unit_tokens) return units_of_given_tokens(record, sequence);
-  refuse(
-      record,
-      "explain.units is given but the record has no units; add units or unit_tokens to it, or let "
-      "limn cut sentences");
-}
-
-std::vector<UnitRecord> units_of(
-    const DatasetRecord& record, UnitKind kind, const Sequence& sequence) {
-  switch (kind) {
-    case UnitKind::Token:
-      // Without a text nothing tells special tokens from others.
-      return sequence.prompt_text().empty() ? units_of_positions(sequence.prompt_length)
-                                            : units_of_tokens(sequence.prompt_tokens());
-    case UnitKind::Word:
-    case UnitKind::Sentence:
-      return segmented_units(record, kind, sequence);
-    case UnitKind::Given:
-      return given_units(record, sequence);
-  }
-  throw InternalError("explain.units has a value that is none of its enumerators");
+UnitSource unit_source(const Sequence& sequence) {
+  return {
+      .text = sequence.whole.text,
+      .prompt = sequence.prompt_text(),
+      .tokens = sequence.whole.tokens,
+      .prompt_length = sequence.prompt_length};
 }
 
 std::vector<TargetRecord> targets_of(const Sequence& sequence) {
@@ -326,7 +226,8 @@ std::vector<TargetRecord> targets_of(const Sequence& sequence) {
 SamplePreparer::SamplePreparer(
     const Tokenizer* tokenizer, const ExplainOptions& options, const ModelLimits& limits)
     : tokenizer_(tokenizer),
-      options_(options),
+      includes_target_(options.include_target),
+      units_(tokenizer, options),
       limits_(limits) {}
 
 Sample SamplePreparer::prepare(const DatasetRecord& record) const {
@@ -340,14 +241,19 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
       .record = {},
       .prompt_length = sequence.prompt_length};
   sample.record.id = record.id;
-  sample.record.units = units_of(record, options_.units, sequence);
+  const UnitSource source = unit_source(sequence);
+  PromptUnits units = units_.prompt_units(record, source);
+  if (units.units.empty()) {
+    refuse(record, "the prompt has no unit to explain the target with; choose other explain.units");
+  }
+  sample.num_without_token = units.num_without_token;
+  sample.record.units = std::move(units.units);
+  if (includes_target_)
+    std::ranges::move(units_.target_units(source), std::back_inserter(sample.record.units));
   sample.record.targets = targets_of(sequence);
   sample.record.evidence = record.evidence;
   sample.record.text = std::move(sequence.whole.text);
   sample.record.tokens = std::move(sequence.whole.tokens);
-  if (sample.record.units.empty()) {
-    refuse(record, "the prompt has no unit to explain the target with; choose other explain.units");
-  }
   return sample;
 }
 

@@ -10,6 +10,7 @@
 #include "coordinator/generation.h"
 #include "coordinator/job.h"
 #include "coordinator/tokenizer.h"
+#include "coordinator/unit_maker.h"
 #include "storage/sample_record.h"
 
 namespace limn {
@@ -25,7 +26,8 @@ struct Sample {
   std::int64_t record_index = 0;  // that of its record
   // Prompt followed by target. `delta` is empty, the targets' log_prob NaN.
   SampleRecord record;
-  std::int64_t prompt_length = 0;  // tokens; the first target's position
+  std::int64_t prompt_length = 0;      // tokens; the first target's position
+  std::int64_t num_without_token = 0;  // PromptUnits::num_without_token
 
   // Tokens that the model is run on: all but the last, whose key no scored row can see.
   std::int64_t fed_length() const { return static_cast<std::int64_t>(record.tokens.size()) - 1; }
@@ -42,10 +44,10 @@ class SamplePreparer {
   // Encodes prompt and target together and splits where the prompt's own encoding ends; trailing
   // white space of the prompt goes to the target (the convention of lm-evaluation-harness). A text
   // that meets token ids is encoded alone; ids are spelt out by the tokenizer. Special tokens that
-  // the tokenizer puts at the end are left out. Words and sentences that get no token are no units.
-  // Throws DataError naming the record's place: an empty prompt or target, a token the model does
-  // not have, a sequence longer than the model allows, evidence or a unit outside the text, a given
-  // unit without token, no unit at all.
+  // the tokenizer puts at the end are left out. Units are UnitMaker's, with explain.include_target
+  // the target's behind the prompt's. Throws DataError naming the record's place: an empty prompt
+  // or target, a token the model does not have, a sequence longer than the model allows, evidence
+  // outside the text, what UnitMaker refuses, no unit in the prompt.
   Sample prepare(const DatasetRecord& record) const;
 
   // The prompt alone, its white space at the end kept, for a model that will give the target: no
@@ -62,7 +64,8 @@ class SamplePreparer {
 
  private:
   const Tokenizer* tokenizer_;
-  ExplainOptions options_;
+  bool includes_target_;
+  UnitMaker units_;
   ModelLimits limits_;
 };
 

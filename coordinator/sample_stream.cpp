@@ -6,12 +6,14 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <thread>
 #include <unordered_set>
 #include <utility>
 
 #include "coordinator/dataset.h"
+#include "coordinator/target_alternatives.h"
 #include "storage/error.h"
 #include "storage/generated_targets.h"
 
@@ -27,9 +29,10 @@ constexpr std::size_t kBlockBytes = 64 * 1024;
 constexpr std::int64_t kBlocksAhead = 16;  // for each thread
 constexpr std::size_t kBytesAhead = 4 * 1024 * 1024;
 
-// A sample, or why there is none.
+// The samples of a record, or why there are none.
 struct Outcome {
-  std::optional<Sample> sample;
+  std::string record_id;
+  std::vector<Sample> samples;
   std::exception_ptr failure;
 };
 
@@ -107,16 +110,17 @@ class SampleStream::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  std::optional<Sample> next() {
+  std::vector<Sample> next() {
     while (next_outcome_ == outcomes_.size()) {
-      if (at_end_) return std::nullopt;
+      if (at_end_) return {};
       take_next_block();
     }
     Outcome outcome = std::move(outcomes_[next_outcome_++]);
     if (outcome.failure) std::rethrow_exception(outcome.failure);
-    outcome.sample->index = num_samples_++;
-    if (!wanted_ids_.empty()) found_ids_.insert(outcome.sample->record.id);
-    return std::move(outcome.sample);
+    for (Sample& sample : outcome.samples)
+      sample.index = num_samples_++;
+    if (!wanted_ids_.empty()) found_ids_.insert(outcome.record_id);
+    return std::move(outcome.samples);
   }
 
   std::vector<std::string> missing_ids() const {
@@ -132,10 +136,11 @@ class SampleStream::Impl {
     while (std::optional<Block> block = read_block(stop)) {
       for (const Entry& entry : block->entries) {
         Outcome outcome = outcome_of(entry);
-        if (outcome.sample || outcome.failure) block->outcomes.push_back(std::move(outcome));
+        if (!outcome.samples.empty() || outcome.failure)
+          block->outcomes.push_back(std::move(outcome));
       }
       block->entries.clear();
-      if (block->failure) block->outcomes.push_back({.sample = {}, .failure = block->failure});
+      if (block->failure) block->outcomes.push_back(failed(block->failure));
       deliver(*std::move(block));
     }
   }
@@ -179,29 +184,42 @@ class SampleStream::Impl {
     return wanted_ids_.empty() || wanted_ids_.contains(id);
   }
 
-  // Neither a sample nor a failure if the entry is not wanted.
+  // Neither samples nor a failure if the entry is not wanted.
   Outcome outcome_of(const Entry& entry) const {
     try {
-      const DatasetRecord record = record_of(entry);
+      DatasetRecord record = record_of(entry);
       if (!is_wanted(record.id)) return {};
-      if (record.skip_reason) {
-        return {.sample = skipped_sample(record.id, *record.skip_reason), .failure = nullptr};
-      }
-      return {.sample = prepared(record), .failure = nullptr};
+      if (record.skip_reason) return skipped(record.id, *record.skip_reason);
+      Outcome outcome{.record_id = record.id, .samples = {}, .failure = nullptr};
+      for (const DatasetRecord& one : single_target_records(std::move(record)))
+        outcome.samples.push_back(prepared(one));
+      return outcome;
     } catch (const DataError& error) {
-      if (options_.on_error == OnError::Fail) return {{}, std::current_exception()};
-      std::string id = reader_.id_of(entry.entry);
+      if (options_.on_error == OnError::Fail) return failed(std::current_exception());
+      const std::string id = reader_.id_of(entry.entry);
       if (!is_wanted(id)) return {};
-      return {.sample = skipped_sample(std::move(id), error.what()), .failure = nullptr};
+      return skipped(id, error.what());
     } catch (...) {
-      return {.sample = {}, .failure = std::current_exception()};
+      return failed(std::current_exception());
     }
+  }
+
+  static Outcome failed(std::exception_ptr failure) {
+    return {.record_id = {}, .samples = {}, .failure = std::move(failure)};
+  }
+
+  static Outcome skipped(const std::string& id, std::string message) {
+    Outcome outcome{.record_id = id, .samples = {}, .failure = nullptr};
+    outcome.samples.push_back(skipped_sample(id, std::move(message)));
+    return outcome;
   }
 
   DatasetRecord record_of(const Entry& entry) const {
     DatasetRecord record = reader_.record_of(entry.entry);
     if (target_source_ != TargetSource::Dataset) {
       record.target.reset();
+      record.targets.reset();
+      record.targets_ids.reset();
       record.target_ids = entry.target_ids;
     }
     return record;
@@ -276,7 +294,7 @@ SampleStream::~SampleStream() = default;
 SampleStream::SampleStream(SampleStream&&) noexcept = default;
 SampleStream& SampleStream::operator=(SampleStream&&) noexcept = default;
 
-std::optional<Sample> SampleStream::next() {
+std::vector<Sample> SampleStream::next() {
   return impl_->next();
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,14 +32,14 @@ class SampleStream {
   SampleStream(SampleStream&&) noexcept;
   SampleStream& operator=(SampleStream&&) noexcept;
 
-  // The next sample of those that data.sample_ids and the like leave, nothing at the end. Samples
-  // are counted from 0 by their `index`. A record that cannot be read or explained is, with
-  // data.on_error = "skip", a sample with the status Skipped, its id and a message; without, it
-  // throws DataError naming its place, and the call after that goes on with the record behind it.
-  // A question of SQuAD's without an answer is skipped in either case. Throws what
-  // DatasetReader::next_entry throws, and DataError where the file of targets is damaged; there are
-  // no more samples then.
-  std::optional<Sample> next();
+  // The samples of the next record of those that data.sample_ids and the like leave, one for each
+  // of its alternative targets; none at the end. Samples are counted from 0 by their `index`. A
+  // record that cannot be read or explained is, with data.on_error = "skip", a sample with the
+  // status Skipped, its id and a message; without, it throws DataError naming its place, and the
+  // call after that goes on with the record behind it. A question of SQuAD's without an answer is
+  // skipped in either case. Throws what DatasetReader::next_entry throws, and DataError where the
+  // file of targets is damaged; there are no more samples then.
+  std::vector<Sample> next();
 
   // Those of data.sample_ids that no record had so far, in their order.
   std::vector<std::string> missing_ids() const;

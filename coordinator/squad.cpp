@@ -209,6 +209,7 @@ SquadPrompt SquadTemplate::prompt_of(const SquadQuestion& question) const {
   for (const Piece& piece : pieces_) {
     const std::string& text = text_of(piece, question);
     if (piece == Piece(Placeholder::Context)) {
+      result.context.push_back({num_written, num_written + num_characters(text)});
       for (const CharRange& range : evidence) {
         result.evidence.push_back({num_written + range.begin, num_written + range.end});
       }

@@ -36,6 +36,7 @@ std::vector<SquadQuestion> read_squad(const std::filesystem::path& path, const s
 struct SquadPrompt {
   std::string prompt;
   std::string target;
+  std::vector<CharRange> context;   // of the prompt: every place where the template has it
   std::vector<CharRange> evidence;  // of the prompt, ascending
 };
 

@@ -38,6 +38,9 @@ constexpr SweepWork work_of_rows(std::int64_t row_begin, std::int64_t row_end) {
 struct SweepCost {
   double per_row = 1;  // the linear layers'; greater than 0
   double per_key = 0;  // attention's, of one row to one key
+  // Whether a row of the model is the same whatever follows it, so that alternative targets can
+  // share the rows of their prompt.
+  bool is_causal = true;
 
   double of(const SweepWork& work) const {
     return per_row * static_cast<double>(work.rows) + per_key * static_cast<double>(work.keys);

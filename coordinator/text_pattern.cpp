@@ -131,7 +131,7 @@ bool TextPattern::Matcher::Workspace::match(std::string_view text, std::int64_t 
   if (result == PCRE2_ERROR_NOMATCH) return false;
   if (result < 0) {
     throw DataError(fmt::format(
-        "the text is too hard for the tokenizer's regular expression, {}: {}",
+        "the text is too hard for the regular expression, {}: {}",
         pcre2_message(result),
         code.text));
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -71,6 +72,14 @@ std::unordered_map<std::int32_t, std::string> contents_by_id(
   return result;
 }
 
+std::unordered_set<std::int32_t> special_ids_of(const std::vector<AddedToken>& tokens) {
+  std::unordered_set<std::int32_t> result;
+  for (const AddedToken& token : tokens) {
+    if (token.is_special) result.insert(token.id);
+  }
+  return result;
+}
+
 std::vector<SpaceCount> spaces_by_id(const Vocabulary& vocabulary) {
   std::vector<SpaceCount> result(static_cast<std::size_t>(vocabulary.size()));
   for (std::int32_t id = 0; id < vocabulary.size(); ++id) {
@@ -108,6 +117,8 @@ class Tokenizer::Impl {
 
   std::int64_t vocab_size() const { return vocab_size_; }
 
+  bool is_special(std::int32_t id) const { return special_ids_.contains(id); }
+
   std::string token_text(std::int32_t id) const;
 
  private:
@@ -126,6 +137,7 @@ class Tokenizer::Impl {
   TokenDecoder decoder_;
   std::vector<SpaceCount> spaces_;                                // of the model's tokens, by id
   std::unordered_map<std::int32_t, std::string> added_contents_;  // by id
+  std::unordered_set<std::int32_t> special_ids_;
 };
 
 Tokenizer::Impl::Impl(const CheckedJson& document)
@@ -139,7 +151,8 @@ Tokenizer::Impl::Impl(const CheckedJson& document)
       post_processor_(parse_post_processor(document, vocab_size_)),
       decoder_(parse_part<TokenDecoder>(document, "decoder")),
       spaces_(spaces_by_id(model_.vocabulary())),
-      added_contents_(contents_by_id(added_tokens_)) {}
+      added_contents_(contents_by_id(added_tokens_)),
+      special_ids_(special_ids_of(added_tokens_)) {}
 
 std::vector<TokenRecord> Tokenizer::Impl::encode(
     std::string_view text, SpecialTokens special_tokens) const {
@@ -229,6 +242,10 @@ std::vector<TokenRecord> Tokenizer::encode(
 
 std::int64_t Tokenizer::vocab_size() const {
   return impl_->vocab_size();
+}
+
+bool Tokenizer::is_special(std::int32_t id) const {
+  return impl_->is_special(id);
 }
 
 std::string Tokenizer::token_text(std::int32_t id) const {

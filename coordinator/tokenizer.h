@@ -31,6 +31,9 @@ class Tokenizer {
   // One more than the largest token id.
   std::int64_t vocab_size() const;
 
+  // Whether the file marks the token as special, as it does `<s>` and `<|im_start|>`.
+  bool is_special(std::int32_t id) const;
+
   // The token as a person reads it ("\u2581the" and "Gthe" are " the"); a lone byte as <0xE2>.
   // Requires: 0 <= id < vocab_size().
   std::string token_text(std::int32_t id) const;

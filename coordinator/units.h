@@ -1,29 +1,19 @@
-// Cuts a prompt into units: the things that get a relevance.
+// Units: the things that get a relevance.
 #pragma once
 
 #include <span>
 #include <string_view>
 #include <vector>
 
-#include "coordinator/job.h"
 #include "storage/sample_record.h"
 
 namespace limn {
 
-// The character ranges of the words or sentences of `text`, ascending and disjoint, by Unicode's
-// segmentation rules (UAX #29, as ICU implements them). White space belongs to no word, a
-// punctuation mark is a word of its own. A sentence ends with its line at the latest; it goes on
-// after an abbreviation ("Dr.", "U.S.", an initial) and after the number of a list item ("2."), and
-// is trimmed of the white space around it. Requires: `text` is valid UTF-8; `kind` is Word or
-// Sentence.
-std::vector<CharRange> segment_text(std::string_view text, UnitKind kind);
-
 // Which tokens belong to a range.
 enum class TokenMembership {
   // Those whose first character that is not white space lies in it: disjoint ranges share no token.
-  // A
-  // token of white space alone goes with the character that follows it, for a word's leading space
-  // would betray the word.
+  // A token of white space alone goes with the character that follows it, for a word's leading
+  // space would betray the word.
   FirstCharacter,
   // Those that have a character in it that is not white space, or are white space and meet it.
   AnyCharacter,

@@ -22,4 +22,12 @@ std::string_view without_trailing_white_space(std::string_view text) {
   return text.substr(0, end);
 }
 
+CharRange trimmed(std::u32string_view text, CharRange range) {
+  while (range.begin < range.end && is_white_space(text[range.begin]))
+    ++range.begin;
+  while (range.begin < range.end && is_white_space(text[range.end - 1]))
+    --range.end;
+  return range;
+}
+
 }  // namespace limn

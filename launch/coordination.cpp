@@ -21,11 +21,11 @@ namespace {
 
 // Deltas that differ, beyond rounding, from those of an earlier version of limn get a new number
 // here, so that no run is continued with other arithmetic.
-constexpr const char* kNumericsVersion = "2";
+constexpr const char* kNumericsVersion = "3";
 
 // A rule that cuts a dataset into other batches than an earlier version's gets a new number here:
 // the ids of finished batches mean nothing under another rule.
-constexpr const char* kPlanVersion = "2";
+constexpr const char* kPlanVersion = "3";
 
 RunManifest manifest_of(
     const Job& job,

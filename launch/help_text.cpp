@@ -130,12 +130,14 @@ std::string paragraph(std::string_view text, std::size_t indent) {
 // Whether the placeholder leaves anything to be said about the values.
 bool has_more_to_say(const KeyRule& rule) {
   if (const auto* word = std::get_if<WordRule>(&rule)) return word->words.size() > 1;
-  return std::holds_alternative<NumberRule>(rule) || std::holds_alternative<IntegerRule>(rule);
+  return std::holds_alternative<NumberRule>(rule) || std::holds_alternative<IntegerRule>(rule) ||
+         std::holds_alternative<DelimiterRule>(rule);
 }
 
 // The default, on one line.
 std::string default_text(const JobKey& key) {
-  return visible_line(value_text(key.get(Job{})));
+  const std::string value = visible_line(value_text(key.get(Job{})));
+  return value.empty() ? "none" : value;
 }
 
 std::string key_help(const JobKey& key) {

@@ -109,6 +109,7 @@ class JobReader {
           table_of(key->name),
           key->name));
     }
+    if (mistakes_.empty()) check_units();
     if (mistakes_.empty()) return job_;
     std::vector<std::string> texts;
     for (const auto& [line, text] : mistakes_)
@@ -125,6 +126,23 @@ class JobReader {
     for (const JobKey& key : job_keys())
       if (is_required(key)) keys.push_back(&key);
     return keys;
+  }
+
+  // What explain.units asks of the keys beside it.
+  void check_units() {
+    const ExplainOptions& explain = job_.explain;
+    if (explain.units == UnitKind::Delimiter && explain.delimiter.empty()) {
+      add_mistake(fmt::format(
+          "{}: explain.units is delimiter and explain.delimiter is missing; set it in [explain] or "
+          "with --explain.delimiter",
+          where_));
+    }
+    if (explain.units == UnitKind::Given && explain.units_over == UnitsOver::Context) {
+      add_mistake(fmt::format(
+          "{}: explain.units_over must be prompt where explain.units is given: records say "
+          "themselves where their units are: context",
+          where_));
+    }
   }
 
   void add_mistake(std::string text) { mistakes_.emplace(kAfterTheFile, std::move(text)); }

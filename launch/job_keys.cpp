@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "coordinator/text_segments.h"
 #include "storage/error.h"
 #include "storage/nearest_name.h"
 
@@ -27,9 +28,10 @@ template <>
 constexpr std::array<std::string_view, 4> kWordsOf<SuppressionKind> = {
     "log_additive", "multiplicative", "shifted", "shifted_full"};
 template <>
-constexpr std::array<std::string_view, 4> kWordsOf<UnitKind> = {
-    "token", "word", "sentence", "given"};
-
+constexpr std::array<std::string_view, 8> kWordsOf<UnitKind> = {
+    "token", "word", "sentence", "paragraph", "line", "delimiter", "auto:N", "given"};
+template <>
+constexpr std::array<std::string_view, 2> kWordsOf<UnitsOver> = {"prompt", "context"};
 template <>
 constexpr std::array<std::string_view, 2> kWordsOf<OnError> = {"fail", "skip"};
 template <>
@@ -37,7 +39,7 @@ constexpr std::array<std::string_view, 3> kWordsOf<EvidenceKind> = {"answer", "s
 template <>
 constexpr std::array<std::string_view, 2> kWordsOf<WeightPlacement> = {"resident", "streamed"};
 
-constexpr std::array<std::string_view, 3> kLaterUnits = {"paragraph", "delimiter", "grid:"};
+constexpr std::array<std::string_view, 1> kLaterUnits = {"grid:"};
 constexpr std::array<std::string_view, 4> kDtypes = {"auto", "float32", "bfloat16", "float16"};
 constexpr std::array<std::string_view, 5> kComputes = {
     "auto", "float32", "bfloat16", "bfloat16_delta", "fp8_delta"};
@@ -45,6 +47,29 @@ constexpr std::array<std::string_view, 1> kLaterComputes = {"int8_delta"};
 constexpr std::array<std::string_view, 2> kFormats = {"jsonl", "squad"};
 constexpr std::array<std::string_view, 2> kTargets = {"given", "generate"};
 constexpr std::array<std::string_view, 3> kDevices = {"auto", "cpu", "cuda"};
+
+// The number that all of `text` is.
+template <typename Number>
+std::optional<Number> number_of(std::string_view text) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+// "auto:" of "auto:N"; nothing of a word without a number.
+std::optional<std::string_view> before_number(std::string_view word) {
+  if (!word.ends_with(":N")) return std::nullopt;
+  return word.substr(0, word.size() - 1);
+}
+
+// 8 of "auto:8", if `word` is "auto:N".
+std::optional<std::int64_t> number_in(std::string_view written, std::string_view word) {
+  const std::optional<std::string_view> before = before_number(word);
+  if (!before || !written.starts_with(*before)) return std::nullopt;
+  const auto number = number_of<std::int64_t>(written.substr(before->size()));
+  return number && *number >= 1 ? number : std::nullopt;
+}
 
 // From a member of Job to a value.
 
@@ -121,6 +146,24 @@ void assign(Enum& member, const JobValue& value) {
   const auto word = std::find(words.begin(), words.end(), std::get<std::string>(value));
   check(word != words.end(), "a job value was not checked: {}", std::get<std::string>(value));
   member = static_cast<Enum>(std::distance(words.begin(), word));
+}
+
+// The kind of the units, and with it how many there are.
+constexpr std::string_view kAutoUnits =
+    kWordsOf<UnitKind>[static_cast<std::size_t>(UnitKind::Auto)];
+
+JobValue get_units(const Job& job) {
+  if (job.explain.units != UnitKind::Auto) return to_value(job.explain.units);
+  return fmt::format("{}{}", before_number(kAutoUnits).value(), job.explain.num_pieces);
+}
+
+void set_units(Job& job, const JobValue& value) {
+  if (const auto number = number_in(std::get<std::string>(value), kAutoUnits)) {
+    job.explain.units = UnitKind::Auto;
+    job.explain.num_pieces = *number;
+  } else {
+    assign(job.explain.units, value);
+  }
 }
 
 template <auto... Members>
@@ -226,11 +269,29 @@ constexpr std::array kJobKeys = {
         KeyEffect::AltersValues,
         SwitchRule{},
         "never suppress position 0"),
-    key<&Job::explain, &ExplainOptions::units>(
+    JobKey{
         "explain.units",
         KeyEffect::AltersValues,
         WordRule{kWordsOf<UnitKind>, kLaterUnits},
-        "what gets a relevance; given: what the dataset names"),
+        "what gets a relevance; auto:N: N pieces of about equal size; given: what the dataset "
+        "names",
+        &get_units,
+        &set_units},
+    key<&Job::explain, &ExplainOptions::delimiter>(
+        "explain.delimiter",
+        KeyEffect::AltersValues,
+        DelimiterRule{},
+        "what lies between the units with explain.units delimiter"),
+    key<&Job::explain, &ExplainOptions::units_over>(
+        "explain.units_over",
+        KeyEffect::AltersValues,
+        WordRule{kWordsOf<UnitsOver>},
+        "which part of the prompt has units; context: what the dataset names so"),
+    key<&Job::explain, &ExplainOptions::include_target>(
+        "explain.include_target",
+        KeyEffect::AltersValues,
+        SwitchRule{},
+        "every token of the target is a unit, too"),
     key<&Job::explain, &ExplainOptions::target>(
         "explain.target",
         KeyEffect::AltersValues,
@@ -306,6 +367,10 @@ std::string expectation_of(const ListRule&) {
   return "a list of strings";
 }
 
+std::string expectation_of(const DelimiterRule&) {
+  return "a string, or a regular expression between slashes";
+}
+
 std::string expectation_of(const PathRule&) {
   return "a path";
 }
@@ -334,17 +399,12 @@ std::string_view placeholder_of(const ListRule&) {
   return "A,B,...";
 }
 
-std::string_view placeholder_of(const PathRule&) {
-  return "PATH";
+std::string_view placeholder_of(const DelimiterRule&) {
+  return "STRING|/REGEX/";
 }
 
-// The number that all of `text` is.
-template <typename Number>
-std::optional<JobValue> number_of(std::string_view text) {
-  Number number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
+std::string_view placeholder_of(const PathRule&) {
+  return "PATH";
 }
 
 std::optional<JobValue> parsed(const NumberRule&, std::string_view text) {
@@ -377,6 +437,10 @@ std::optional<JobValue> parsed(const ListRule&, std::string_view text) {
     text.remove_prefix(std::min(text.size(), element.size() + 1));
   }
   return list;
+}
+
+std::optional<JobValue> parsed(const DelimiterRule&, std::string_view text) {
+  return std::string(text);
 }
 
 std::optional<JobValue> parsed(const PathRule&, std::string_view text) {
@@ -418,8 +482,15 @@ std::optional<std::string> objection_to(const IntegerRule& rule, const JobValue&
 std::optional<std::string> objection_to(const WordRule& rule, const JobValue& value) {
   const auto* word = std::get_if<std::string>(&value);
   if (!word) return wrong_type(rule, value);
-  if (std::find(rule.words.begin(), rule.words.end(), *word) != rule.words.end())
-    return std::nullopt;
+  const auto allows = [&](std::string_view allowed) {
+    return before_number(allowed) ? number_in(*word, allowed).has_value() : *word == allowed;
+  };
+  if (std::any_of(rule.words.begin(), rule.words.end(), allows)) return std::nullopt;
+  for (const std::string_view allowed : rule.words) {
+    const std::optional<std::string_view> before = before_number(allowed);
+    if (before && word->starts_with(*before))
+      return fmt::format("must be {}, N a whole number of at least 1", expectation(rule));
+  }
 
   const auto names_word = [&](std::string_view unsupported) {
     return unsupported.ends_with(':') ? word->starts_with(unsupported) : *word == unsupported;
@@ -448,6 +519,18 @@ std::optional<std::string> objection_to(const ListRule& rule, const JobValue& va
   const auto* list = std::get_if<std::vector<std::string>>(&value);
   if (!list) return wrong_type(rule, value);
   if (std::find(list->begin(), list->end(), "") != list->end()) return "must have no empty string";
+  return std::nullopt;
+}
+
+std::optional<std::string> objection_to(const DelimiterRule& rule, const JobValue& value) {
+  const auto* delimiter = std::get_if<std::string>(&value);
+  if (!delimiter) return wrong_type(rule, value);
+  if (delimiter->empty()) return std::nullopt;
+  try {
+    parse_delimiter(*delimiter);
+  } catch (const DataError& error) {
+    return fmt::format("must be {}; {}", expectation(rule), error.what());
+  }
   return std::nullopt;
 }
 

@@ -33,6 +33,7 @@ struct IntegerRule {
 };
 
 struct WordRule {
+  // One that ends in ":N" ("auto:N") stands for all with a whole number of at least 1 there.
   std::span<const std::string_view> words;
   // Words of the job file's language that this version of limn cannot do yet: refused as such. One
   // that ends in a colon ("grid:") stands for all that begin with it.
@@ -47,11 +48,21 @@ struct TextRule {};
 // Texts that are not empty; a flag gives them with commas in between, and an empty list as nothing.
 struct ListRule {};
 
+// What parse_delimiter() takes, or nothing.
+struct DelimiterRule {};
+
 // A path that is not empty. Keys of this kind have no default: they must be given.
 struct PathRule {};
 
-using KeyRule =
-    std::variant<NumberRule, IntegerRule, WordRule, SwitchRule, TextRule, ListRule, PathRule>;
+using KeyRule = std::variant<
+    NumberRule,
+    IntegerRule,
+    WordRule,
+    SwitchRule,
+    TextRule,
+    ListRule,
+    DelimiterRule,
+    PathRule>;
 
 // Whether another value of the key can lead to other deltas or other batches.
 enum class KeyEffect { AltersValues, Neutral };

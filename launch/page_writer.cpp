@@ -125,13 +125,18 @@ void write_table_head(std::int64_t columns, std::ostream& out) {
       "{}{:>12}  {:>{}}{}+\n", kIndent, "relevance", "-", bar_columns_a_side(columns), kMiddleLine);
 }
 
+// As the target is bracketed in the text, so is a unit of it.
 void write_unit(const PageUnit& unit, double strongest, std::int64_t columns, std::ostream& out) {
   const std::string head = fmt::format(
       "{}{:>12}  {}  ",
       kIndent,
       relevance_text(unit.relevance),
       bar(unit.relevance, strongest, bar_columns_a_side(columns)));
-  out << head << shortened_line(unit.text, columns - display_columns(head)) << '\n';
+  const std::string_view open = unit.is_target ? "[[" : "";
+  const std::string_view close = unit.is_target ? "]]" : "";
+  const auto brackets = static_cast<std::int64_t>(open.size() + close.size());
+  const std::string text = shortened_line(unit.text, columns - display_columns(head) - brackets);
+  out << head << open << text << close << '\n';
 }
 
 }  // namespace

@@ -259,6 +259,13 @@ class Run {
           survey.num_samples,
           survey.first_skipped);
     }
+    if (survey.num_without_token > 0) {
+      spdlog::info(
+          "{}: words or other pieces of the prompts that are no units, for their token begins "
+          "before them: {}",
+          job_.data.path.string(),
+          survey.num_without_token);
+    }
   }
 
   // Of this rank. A reader that sweeps wait for much is the bottleneck.

@@ -153,9 +153,17 @@ class PageMarker {
     }
   }
 
+  bool is_in_target(const UnitRecord& unit) const {
+    return !sample_.targets.empty() && !unit.tokens.empty() &&
+           unit.tokens.front() >= sample_.targets.front().position;
+  }
+
   void mark_unit(const UnitRecord& unit, double relevance) {
     const std::vector<CharRange> ranges = ranges_of(unit, text_);
-    page_.units.push_back({text_of_unit(sample_, unit, page_.text, ranges), relevance});
+    page_.units.push_back(
+        {.text = text_of_unit(sample_, unit, page_.text, ranges),
+         .relevance = relevance,
+         .is_target = is_in_target(unit)});
     if (std::isfinite(relevance))
       page_.strongest_relevance = std::max(page_.strongest_relevance, std::abs(relevance));
     for (const CharRange& range : ranges) {

@@ -22,6 +22,7 @@ struct CharacterMark {
 struct PageUnit {
   std::string text;  // on one line
   double relevance = kNotMeasured;
+  bool is_target = false;  // it lies in the target
 };
 
 // Relevances are sums over the target's tokens, in nats.

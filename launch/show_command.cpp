@@ -60,8 +60,16 @@ std::filesystem::path relevance_path(const std::filesystem::path& path) {
   throw DataError(fmt::format("{}: neither a run directory nor a relevance file", path.string()));
 }
 
+// Whether `id` is that of an alternative target ("paris#1") of the record `record`.
+bool is_alternative(std::string_view id, std::string_view record) {
+  if (!id.starts_with(record)) return false;
+  const std::string_view rest = id.substr(record.size());
+  return rest.size() > 1 && rest.front() == '#' &&
+         rest.find_first_not_of("0123456789", 1) == std::string_view::npos;
+}
+
 // The positions of the samples of these ids, or of all, in the file. Throws UsageError naming every
-// id that is not there.
+// id that is not there. The id of a record with alternative targets stands for all of them.
 std::vector<std::int64_t> selected_samples(
     std::span<const std::string> ids_in_file,
     std::span<const std::string> wanted_ids,
@@ -74,6 +82,11 @@ std::vector<std::int64_t> selected_samples(
       samples.push_back(found - ids_in_file.begin());
       continue;
     }
+    const std::size_t num_before = samples.size();
+    for (std::size_t i = 0; i < ids_in_file.size(); ++i) {
+      if (is_alternative(ids_in_file[i], id)) samples.push_back(static_cast<std::int64_t>(i));
+    }
+    if (samples.size() > num_before) continue;
     const std::vector<std::string_view> candidates(ids_in_file.begin(), ids_in_file.end());
     const std::optional<std::string_view> nearest = nearest_name(id, candidates);
     const std::string hint =

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct Sample {
   std::int64_t length = 0;
   std::int64_t num_targets = 1;
   std::vector<KeyFactors> factors;
+  std::optional<std::size_t> stem;
 };
 
 inline SweepLayout lay_out(const std::vector<Sample>& samples, std::int64_t block_rows) {
@@ -42,6 +44,7 @@ inline SweepLayout lay_out(const std::vector<Sample>& samples, std::int64_t bloc
     piece.target_ids.assign(static_cast<std::size_t>(sample.num_targets), 1);
     piece.prompt_length = sample.length + 1 - sample.num_targets;
     piece.perturbations.resize(sample.factors.size());
+    piece.stem = sample.stem;
     factors.push_back(sample.factors);
   }
   return lay_out_sweep(batch, factors, block_rows);
@@ -75,7 +78,13 @@ inline at::Tensor attention_of_all_blocks(
           layout.target_row.narrow(0, block.target_rows.begin, block.target_rows.size());
       queries = queries.index_select(0, (target_row - block.rows.begin).to(device));
     }
-    outputs.push_back(attention.attend(block, rows, queries, qkv[1], qkv[2]));
+    const auto keys_of = [&](const at::Tensor& of_rows) {
+      if (!block.shares_rows()) return of_rows;
+      const at::Tensor key_row =
+          layout.key_row.narrow(0, block.keys.begin, block.keys.size()) - block.rows.begin;
+      return of_rows.index_select(0, key_row.to(device));
+    };
+    outputs.push_back(attention.attend(block, rows, queries, keys_of(qkv[1]), keys_of(qkv[2])));
   }
   return at::cat(outputs).to(at::kCPU);
 }
@@ -108,11 +117,14 @@ class DenseAttention {
   }
 
  private:
-  // What the segment's rows see: the base's keys or values up to its first row, then its own.
+  // What the segment's rows see: the base's keys or values up to its first one, then its own.
   // [heads, keys, head_dim]
   at::Tensor seen_by(const Segment& segment, const at::Tensor& all) const {
+    const auto keys_of = [&](const Segment& of) {
+      return all.index_select(0, layout_.key_row.narrow(0, of.key_packed_begin, of.num_keys()));
+    };
     const Segment& base = layout_.segments[segment.sample];
-    return at::cat({rows_of(base, all).narrow(0, 0, segment.row_begin), rows_of(segment, all)})
+    return at::cat({keys_of(base).narrow(0, 0, segment.key_begin), keys_of(segment)})
         .transpose(0, 1)
         .index_select(0, at::tensor(kv_head_, at::kLong));
   }
@@ -211,7 +223,9 @@ class Problem {
 };
 
 // Hidden, weakened and amplified keys, the first and the last among them; a whole window of hidden
-// ones; segments that begin one before, at and one behind the start of a panel of any width.
+// ones; segments that begin one before, at and one behind the start of a panel of any width;
+// another target behind the first prompt, of whose 146 rows it has its own with its last
+// perturbation only.
 inline std::vector<Sample> some_samples() {
   return {
       {.length = 150,
@@ -222,7 +236,15 @@ inline std::vector<Sample> some_samples() {
             {{63, 80}, {0.5F, 0.0F}},
             {{64}, {0.1F}}}},
       {.length = 1, .factors = {{{0}, {0.5F}}}},
-      {.length = 70, .num_targets = 2, .factors = {{{65}, {0.0F}}, {{3, 5}, {0.0F, 2.0F}}}}};
+      {.length = 70, .num_targets = 2, .factors = {{{65}, {0.0F}}, {{3, 5}, {0.0F, 2.0F}}}},
+      {.length = 153,
+       .num_targets = 7,
+       .factors =
+           {{{64}, {0.1F}},
+            {{0, 1, 70, 150, 151}, {0.0F, 0.5F, 3.0F, 0.0F, 2.0F}},
+            {{148, 150}, {0.0F, 0.5F}},
+            {{7, 90}, {0.0F, 0.5F}}},
+       .stem = 0}};
 }
 
 inline constexpr std::int64_t kBlockRows = 100;  // four blocks of some_samples()

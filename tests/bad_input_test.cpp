@@ -88,6 +88,19 @@ TEST_F(BadInputTest, SeveralMistakesAreSeveralLines) {
   EXPECT_THAT(lines_with(result.output, "[error]"), AllOf(SizeIs(3), Each(HasSubstr("job.toml:"))));
 }
 
+TEST_F(BadInputTest, UnitsThatAreNone) {
+  expect_refused(run("units = \"paragraf\""), 78, {"job.toml:6", "did you mean paragraph"});
+  expect_refused(run("units = \"auto:0\""), 78, {"job.toml:6", "N a whole number of at least 1"});
+  expect_refused(run("units = \"delimiter\""), 78, {"explain.delimiter is missing"});
+  expect_refused(
+      run("units = \"delimiter\"\ndelimiter = \"/(a/\""), 78, {"job.toml:7", "does not compile"});
+  EXPECT_EQ(run("units = \"delimiter\"\ndelimiter = \"never there\"").exit_code, 0);
+}
+
+TEST_F(BadInputTest, ARecordWithoutTheContextThatIsAskedFor) {
+  expect_refused(run("units_over = \"context\""), 65, {"prompts.jsonl:1", "context"});
+}
+
 TEST_F(BadInputTest, UnknownFlag) {
   expect_refused(
       run_to_end(limn_on_ranks(2, {"run", "job.toml", "--explain.factr", "1"})),

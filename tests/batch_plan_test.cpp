@@ -93,6 +93,24 @@ std::int64_t num_perturbations(const Batch& batch) {
   return count;
 }
 
+// The sample with targets of so many tokens in the place of its own, and those of its units that
+// lie in the prompt.
+std::vector<Sample> alternatives_of(
+    const Sample& sample, const std::vector<std::int64_t>& num_targets) {
+  std::vector<Sample> alternatives;
+  for (const std::int64_t count : num_targets) {
+    std::vector<std::vector<std::int32_t>> units;
+    for (const UnitRecord& unit : sample.record.units) {
+      if (unit.tokens.back() < sample.prompt_length) units.push_back(unit.tokens);
+    }
+    if (units.empty()) units.push_back({0});
+    Sample one = sample_of(sample.index, sample.prompt_length, count, std::move(units));
+    one.index = sample.index + std::ssize(alternatives);
+    alternatives.push_back(std::move(one));
+  }
+  return alternatives;
+}
+
 }  // namespace
 
 TEST(BatchPlanTest, MakesOnePerturbationOfEachUnit) {
@@ -530,6 +548,76 @@ TEST_F(BatchPlanIdleTest, SharesFewSamplesAmongMoreGroups) {
   EXPECT_LT(idle(one, 16), 0.6);
   const std::vector<Sample> three = virtual_samples(3, VirtualUnits::Sentences);
   EXPECT_GE(plan(three, kOptions).size(), 5U);
+}
+
+TEST(BatchPlanTest, PlansAlternativesOfAPromptTogether) {
+  std::mt19937_64 random(31);
+  for (const std::int64_t batch_tokens : {60, 400, 100000}) {
+    BatchPlanner planner({.batch_tokens = batch_tokens});
+    std::vector<Sample> samples;
+    for (int record = 0; record < 40; ++record) {
+      const std::vector<Sample> alternatives =
+          alternatives_of(random_sample(random, std::ssize(samples)), {1, 4, 2});
+      samples.insert(samples.end(), alternatives.begin(), alternatives.end());
+      planner.add_alternatives(alternatives);
+    }
+    planner.finish();
+
+    std::map<std::int64_t, std::int64_t> next_perturbation;  // of each sample
+    while (const auto planned = planner.next()) {
+      const std::vector<BatchPiece>& pieces = planned->batch.pieces;
+      ASSERT_EQ(planned->samples.size(), pieces.size());
+      for (std::size_t i = 0; i < pieces.size(); ++i) {
+        const BatchPiece& piece = pieces[i];
+        EXPECT_EQ(planned->samples[i]->index, piece.sample_index);
+        EXPECT_EQ(piece.perturbation_begin, next_perturbation[piece.sample_index]);
+        next_perturbation[piece.sample_index] += std::ssize(piece.perturbations);
+        // The first of three is the stem of the others, which follow it.
+        const std::int64_t number = piece.sample_index % 3;
+        ASSERT_EQ(piece.stem.has_value(), number > 0);
+        if (number == 0) continue;
+        EXPECT_EQ(*piece.stem, i - static_cast<std::size_t>(number));
+        EXPECT_EQ(pieces[*piece.stem].sample_index, piece.sample_index - number);
+        EXPECT_EQ(pieces[*piece.stem].perturbation_begin, piece.perturbation_begin);
+      }
+      if (num_perturbations(planned->batch) > 3) {
+        EXPECT_LE(planned->work.rows, batch_tokens);
+      }
+    }
+    for (const Sample& sample : samples)
+      EXPECT_EQ(next_perturbation[sample.index], std::ssize(sample.record.units));
+  }
+}
+
+TEST(BatchPlanTest, CountsWhatAlternativesShareOnce) {
+  // Nine tokens of prompt, of which eight rows are shared; ten, thirteen and nine are fed.
+  const std::vector<Sample> samples =
+      alternatives_of(sample_of(0, 9, 2, {{3}, {1, 2}, {8}}), {2, 5, 1});
+  const auto rows_with = [&](const PlanOptions& options) {
+    BatchPlanner planner(options);
+    planner.add_alternatives(samples);
+    planner.finish();
+    return planner.next()->work.rows;
+  };
+  const std::int64_t apart = 10 + 13 + 9 + (7 + 10 + 6) + (9 + 12 + 8) + (2 + 5 + 1);
+  EXPECT_EQ(rows_with({}), apart - 2 * 8 - 2 * 5 - 2 * 7);
+  // Where rows depend on what follows them nothing is shared.
+  EXPECT_EQ(rows_with({.cost = {.is_causal = false}}), apart);
+  EXPECT_EQ(rows_with({.suppression = {.kind = SuppressionKind::ShiftedFull}}), apart);
+}
+
+TEST(BatchPlanTest, DoesNotShareAPromptThatATokenizerMergedWithATarget) {
+  std::vector<Sample> samples = alternatives_of(sample_of(0, 9, 2, {{3}}), {2, 5, 1});
+  samples[1].record.tokens[8].id += 1;
+  samples[2].record.tokens[8].id += 1;
+  BatchPlanner planner({});
+  planner.add_alternatives(samples);
+  planner.finish();
+  const auto planned = planner.next();
+  ASSERT_EQ(planned->batch.pieces.size(), 3U);
+  EXPECT_FALSE(planned->batch.pieces[0].stem);
+  EXPECT_FALSE(planned->batch.pieces[1].stem);
+  EXPECT_EQ(planned->batch.pieces[2].stem, 1U);
 }
 
 }  // namespace limn::test

@@ -2,6 +2,7 @@
 
 #include <random>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,6 +16,7 @@ namespace limn::test {
 namespace {
 
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -207,6 +209,47 @@ TEST_F(BatchSourceTest, RefusesToSkipEverything) {
   write("{\"id\": \"a\", \"input_ids\": [1], \"target_ids\": [2]}\n");
   job_.data.skip = 1;
   EXPECT_THAT(refusal_of_survey(), HasSubstr("no records behind the first 1; lower data.skip"));
+}
+
+TEST_F(BatchSourceTest, MakesASampleOfEveryAlternativeTarget) {
+  write(
+      "{\"id\": \"a\", \"input_ids\": [1, 2], \"targets_ids\": [[3], [4, 5], [3]]}\n"
+      "{\"id\": \"b\", \"input_ids\": [1], \"target_ids\": [2]}\n"
+      "{\"id\": \"c\", \"input_ids\": [1], \"targets_ids\": [[2]]}\n");
+  EXPECT_EQ(survey_dataset(job_, preparer_, {}, {}).num_samples, 5);
+  std::vector<std::string> ids;
+  std::vector<std::vector<std::int32_t>> targets;
+  for (const PlannedBatch& planned : all_batches()) {
+    for (std::size_t i = 0; i < planned.samples.size(); ++i) {
+      EXPECT_EQ(planned.samples[i]->index, std::ssize(ids));
+      EXPECT_EQ(planned.batch.pieces[i].sample_index, std::ssize(ids));
+      ids.push_back(planned.samples[i]->record.id);
+      targets.push_back(planned.batch.pieces[i].target_ids);
+    }
+  }
+  EXPECT_THAT(ids, ElementsAre("a#0", "a#1", "a#2", "b", "c#0"));
+  EXPECT_THAT(
+      targets,
+      ElementsAre(
+          ElementsAre(3), ElementsAre(4, 5), ElementsAre(3), ElementsAre(2), ElementsAre(2)));
+  // The limit counts records.
+  job_.data.limit = 1;
+  EXPECT_EQ(survey_dataset(job_, preparer_, {}, {}).num_samples, 3);
+}
+
+TEST_F(BatchSourceTest, RefusesAnIdThatIsAnAlternativesToo) {
+  write(
+      "{\"id\": \"a\", \"input_ids\": [1], \"targets_ids\": [[2], [3]]}\n"
+      "{\"id\": \"a#1\", \"input_ids\": [1], \"target_ids\": [2]}\n");
+  EXPECT_EQ(
+      refusal_of_survey(),
+      "data.jsonl:2: id must be unique, but data.jsonl:1 has it, too; give each record its own: "
+      "a#1");
+}
+
+TEST_F(BatchSourceTest, NamesTheRecordOfABadAlternative) {
+  write("{\"input_ids\": [1], \"targets_ids\": [[2], []]}\n");
+  EXPECT_EQ(refusal_of_survey(), "data.jsonl:1: target_ids must not be empty");
 }
 
 TEST_F(BatchSourceTest, RefusesAnIdThatIsAnotherLinesNumber) {

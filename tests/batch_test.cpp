@@ -29,7 +29,8 @@ Batch example_batch() {
        .prompt_length = 3,
        .perturbation_begin = 17,
        .perturbations = {{{0}}, {{}}, {{1, 2, 3}}}});
-  batch.pieces.push_back({.sample_index = std::numeric_limits<std::int64_t>::max()});
+  batch.pieces.push_back(
+      {.sample_index = std::numeric_limits<std::int64_t>::max(), .stem = std::size_t{0}});
   return batch;
 }
 

@@ -93,6 +93,43 @@ TEST_F(DatasetTest, ReadsUnitsAndEvidence) {
   EXPECT_THAT(positions.evidence, ElementsAre(EvidenceRecord{.chars = {}, .box = {1, 2, 30, 40}}));
 }
 
+TEST_F(DatasetTest, ReadsOnePassageOrSeveralOfAContext) {
+  EXPECT_THAT(read_with(R"("context": [0, 4])").context, ElementsAre(CharRange{0, 4}));
+  EXPECT_THAT(
+      read_with(R"("context": [[0, 2], [3, 5]])").context,
+      ElementsAre(CharRange{0, 2}, CharRange{3, 5}));
+  EXPECT_THAT(read_with(R"("context": [])").context, ElementsAre());
+  EXPECT_THAT(
+      [&] { read_with(R"("context": "all")"); },
+      refuses_line_1("context must be [start, end) in characters, or a list of such: \"all\""));
+  EXPECT_THAT(
+      [&] { read_with(R"("context": [4, 0])"); }, refuses_line_1("context must be [start, end)"));
+  EXPECT_THAT(
+      [&] { read_with(R"("context": [[0, 1], 3])"); }, refuses_line_1("context[1] must be"));
+}
+
+TEST_F(DatasetTest, ReadsAlternativeTargets) {
+  const DatasetRecord texts = read_one(R"({"prompt": "a", "targets": ["b", "", "b"]})");
+  EXPECT_THAT(texts.targets, Optional(ElementsAre("b", "", "b")));
+  EXPECT_FALSE(texts.target || texts.target_ids || texts.targets_ids);
+  const DatasetRecord ids = read_one(R"({"prompt": "a", "targets_ids": [[1, 2], [3]]})");
+  EXPECT_THAT(ids.targets_ids, Optional(ElementsAre(ElementsAre(1, 2), ElementsAre(3))));
+  EXPECT_THAT(
+      [&] { read_one(R"({"prompt": "a", "targets": []})"); },
+      refuses_line_1("targets must be a list of at least one string: []"));
+  EXPECT_THAT(
+      [&] { read_one(R"({"prompt": "a", "targets": "b"})"); },
+      refuses_line_1("targets must be a list of at least one string: \"b\""));
+  EXPECT_THAT(
+      [&] { read_one(R"({"prompt": "a", "targets_ids": [[1], 2]})"); },
+      refuses_line_1("targets_ids[1] must be a list of token ids: 2"));
+  for (const char* other : {"target", "targets_ids"}) {
+    EXPECT_THAT(
+        [&] { read_one(fmt::format(R"({{"prompt": "a", "targets": ["b"], "{}": 1}})", other)); },
+        refuses_line_1("contradict each other; leave one of them out"));
+  }
+}
+
 TEST_F(DatasetTest, DecodesEscapesAndKeepsEveryCharacter) {
   const DatasetRecord record = read_one(
       "{\"prompt\": \"\\u4ed6 \\ud83d\\ude00 \xC3\xA9\\n\", \"target\": \"\xE4\xBB\x96\"}");
@@ -193,8 +230,8 @@ TEST_F(DatasetTest, NamesTheKeyThatWasMeant) {
       [&] { read_one(R"({"promt": "a", "target": "b"})"); },
       refuses_line_1("unknown key, did you mean prompt: promt"));
   EXPECT_THAT(
-      [&] { read_with(R"("targets": 1)"); },
-      refuses_line_1("unknown key, did you mean target: targets"));
+      [&] { read_with(R"("tragets": 1)"); },
+      refuses_line_1("unknown key, did you mean targets: tragets"));
   EXPECT_THAT(
       [&] { read_with(R"("category": "science")"); },
       refuses_line_1("unknown key, the known ones are id, prompt, input_ids, target,"));

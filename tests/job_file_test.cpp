@@ -73,7 +73,10 @@ suppression = "shifted_full"
 factor = 0.25
 similarity_threshold = 0.7
 spare_first_token = true
-units = "word"
+units = "auto:12"
+delimiter = "/\\n#+ /"
+units_over = "context"
+include_target = true
 target = "given"
 max_new_tokens = 5
 [parallel]
@@ -94,7 +97,11 @@ path = "out"
                 .factor = 0.25,
                 .similarity_threshold = 0.7,
                 .spare_first_token = true},
-           .units = UnitKind::Word,
+           .units = UnitKind::Auto,
+           .num_pieces = 12,
+           .delimiter = "/\\n#+ /",
+           .units_over = UnitsOver::Context,
+           .include_target = true,
            .target = "given",
            .max_new_tokens = 5},
       .parallel = {.tensor_parallel = 4, .batch_tokens = 512, .device = "cpu"},
@@ -148,8 +155,8 @@ interval_s = "soon"
   EXPECT_EQ(
       refusal(toml, {{"parallel.batch_tokens", "0"}, {"explain.factor", "much"}}),
       "job.toml:8: explain.factor must be a number of at least 0: -0.5\n"
-      "job.toml:9: explain.units must be token, word, sentence or given, did you mean sentence: "
-      "sentense\n"
+      "job.toml:9: explain.units must be token, word, sentence, paragraph, line, delimiter, auto:N "
+      "or given, did you mean sentence: sentense\n"
       "job.toml:10: unknown key, did you mean explain.suppression: explain.supression\n"
       "job.toml:12: checkpoint.interval_s must be a number greater than 0, not a string: soon\n"
       "--parallel.batch_tokens must be a whole number of at least 1: 0\n"
@@ -203,11 +210,13 @@ TEST(JobFileTest, RefusesValuesOfAnotherType) {
       "job.toml:8: explain.spare_first_token must be true or false, not a whole number: 1");
   EXPECT_EQ(
       refusal_after_least_job("[explain]\nunits = [\"word\"]"),
-      "job.toml:8: explain.units must be token, word, sentence or given, not a list of strings: [ "
+      "job.toml:8: explain.units must be token, word, sentence, paragraph, line, delimiter, auto:N "
+      "or given, not a list of strings: [ "
       "'word' ]");
   EXPECT_EQ(
       refusal_after_least_job("[explain]\nunits = [1.5]"),
-      "job.toml:8: explain.units must be token, word, sentence or given: [ 1.5 ]");
+      "job.toml:8: explain.units must be token, word, sentence, paragraph, line, delimiter, auto:N "
+      "or given: [ 1.5 ]");
   EXPECT_EQ(
       refusal(data_table("sample_ids = \"a\"")),
       "job.toml:5: data.sample_ids must be a list of strings, not a string: a");
@@ -245,8 +254,6 @@ TEST(JobFileTest, RefusesByNameWhatThisVersionDoesNotDoYet) {
 
   const std::vector<Case> cases = {
       {"model.compute", "int8_delta"},
-      {"explain.units", "paragraph"},
-      {"explain.units", "delimiter"},
       {"explain.units", "grid:2x3"},
   };
   for (const Case& refused : cases) {
@@ -256,6 +263,63 @@ TEST(JobFileTest, RefusesByNameWhatThisVersionDoesNotDoYet) {
             HasSubstr("--" + refused.key + " is not supported by this version, expected "),
             HasSubstr(": " + refused.value)));
   }
+}
+
+TEST(JobFileTest, TakesANumberOfPieces) {
+  const Job job = parse(kLeastJob, {{"explain.units", "auto:8"}});
+  EXPECT_EQ(job.explain.units, UnitKind::Auto);
+  EXPECT_EQ(job.explain.num_pieces, 8);
+  EXPECT_EQ(value_fingerprint(job).at("explain.units"), "auto:8");
+  for (const char* wrong : {"auto:0", "auto:", "auto:-1", "auto:1.5", "auto:x", "auto:8 "}) {
+    EXPECT_EQ(
+        refusal_of_flag("explain.units", wrong),
+        std::string("--explain.units must be token, word, sentence, paragraph, line, delimiter, "
+                    "auto:N or given, N a whole number of at least 1: ") +
+            wrong);
+  }
+  EXPECT_THAT(refusal_of_flag("explain.units", "auto"), HasSubstr("did you mean auto:N: auto"));
+  EXPECT_THAT(refusal_of_flag("explain.units", "paragraf"), HasSubstr("did you mean paragraph"));
+  EXPECT_THAT(refusal_of_flag("explain.units", "lines"), HasSubstr("did you mean line"));
+}
+
+TEST(JobFileTest, TakesADelimiterThatCanBeUsed) {
+  const auto delimiter_of = [](std::string delimiter) {
+    return parse(
+               kLeastJob,
+               {{"explain.units", "delimiter"}, {"explain.delimiter", std::move(delimiter)}})
+        .explain.delimiter;
+  };
+  for (const char* delimiter : {"###", "/", "//", "/^\\d+\\./"})
+    EXPECT_EQ(delimiter_of(delimiter), delimiter);
+  EXPECT_THAT(
+      refusal_of_flag("explain.delimiter", "/(a/"),
+      AllOf(
+          HasSubstr(
+              "--explain.delimiter must be a string, or a regular expression between slashes; "
+              "the regular expression does not compile, "),
+          HasSubstr(": /(a/")));
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\ndelimiter = 3"),
+      "job.toml:8: explain.delimiter must be a string, or a regular expression between slashes, "
+      "not "
+      "a whole number: 3");
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nunits = \"delimiter\""),
+      "job.toml: explain.units is delimiter and explain.delimiter is missing; set it in [explain] "
+      "or "
+      "with --explain.delimiter");
+  // A delimiter that is not used does no harm: a flag may ask for other units.
+  EXPECT_EQ(least_job_with("[explain]\ndelimiter = \";\"").explain.units, UnitKind::Sentence);
+}
+
+TEST(JobFileTest, RefusesAContextForUnitsThatAreGiven) {
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nunits = \"given\"\nunits_over = \"context\""),
+      "job.toml: explain.units_over must be prompt where explain.units is given: records say "
+      "themselves where their units are: context");
+  EXPECT_THAT(
+      refusal_of_flag("explain.units_over", "contxt"),
+      HasSubstr("must be prompt or context, did you mean context"));
 }
 
 TEST(JobFileTest, SuggestsTheKeyOfAnotherTable) {
@@ -299,10 +363,13 @@ TEST(JobFileTest, WritesAJobThatReadsBackAsTheSame) {
   job.explain.suppression.factor = 0.1;
   job.explain.suppression.similarity_threshold = 1.0 / 3.0;
   job.explain.suppression.spare_first_token = true;
-  job.explain.units = UnitKind::Given;
   job.data.sample_ids = {"a", "b,\"c\"", "\u00e9\n"};
   job.data.on_error = OnError::Skip;
   job.data.evidence = EvidenceKind::Sentence;
+  job.explain.units = UnitKind::Auto;
+  job.explain.num_pieces = 7;
+  job.explain.delimiter = "/\\[\\d+\\]|\n\"/";
+  job.explain.include_target = true;
   job.checkpoint.interval_s = 1e-300;
   job.parallel.batch_tokens = std::int64_t{1} << 40;
   EXPECT_EQ(parse(to_toml(job)), job) << to_toml(job);
@@ -339,6 +406,9 @@ factor = 0.0
 similarity_threshold = 0.0
 spare_first_token = false
 units = "sentence"
+delimiter = ""
+units_over = "prompt"
+include_target = false
 target = "given"
 max_new_tokens = 32
 [parallel]
@@ -371,6 +441,9 @@ TEST(JobFileTest, FingerprintsWhatCanAlterValuesOrBatches) {
           Pair("explain.similarity_threshold", "0.0"),
           Pair("explain.spare_first_token", "false"),
           Pair("explain.units", "sentence"),
+          Pair("explain.delimiter", ""),
+          Pair("explain.units_over", "prompt"),
+          Pair("explain.include_target", "false"),
           Pair("explain.target", "given"),
           Pair("explain.max_new_tokens", "32"),
           Pair("parallel.tensor_parallel", "1"),

@@ -49,8 +49,10 @@ int main(int argc, char** argv) {
         job.explain,
         {.vocab_size = model.decoder.vocab_size, .max_positions = model.decoder.max_positions});
     limn::SampleStream samples(job, preparer, limn::target_source(job), 2);
-    while (const std::optional<limn::Sample> sample = samples.next())
-      std::cout << json_of(*sample).dump() << '\n';
+    for (auto of_record = samples.next(); !of_record.empty(); of_record = samples.next()) {
+      for (const limn::Sample& sample : of_record)
+        std::cout << json_of(sample).dump() << '\n';
+    }
   } catch (const std::exception& error) {
     std::cerr << "prepare_samples: " << error.what() << '\n';
     return 65;

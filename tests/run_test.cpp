@@ -168,12 +168,46 @@ TEST_F(RunTest, DoesNotDependOnTheBatches) {
 }
 
 TEST_F(RunTest, ExplainsEveryKindOfUnit) {
-  for (const char* units : {"token", "word", "sentence"}) {
-    const auto samples = run_example(2, 1, {"--explain.units", units}, folder / units);
+  for (const char* units :
+       {"token", "word", "sentence", "paragraph", "line", "delimiter", "auto:4"}) {
+    const auto samples = run_example(
+        2, 1, {"--explain.units", units, "--explain.delimiter", "/[,.]/"}, folder / units);
     ASSERT_THAT(samples, SizeIs(20));
     for (const SampleRecord& sample : samples)
       EXPECT_FALSE(sample.units.empty());
   }
+}
+
+TEST_F(RunTest, ExplainsAlternativeTargetsAsIfTheyWereRecords) {
+  const std::string begin =
+      "{\"prompt\": \"Tom had a red ball and Sue had a blue hat. Tom threw the\", ";
+  write_bytes(
+      folder / "together.jsonl",
+      begin + "\"id\": \"a\", \"targets\": [\" ball\", \" hat. Sue was sad\", \"\\nEnd\"]}\n" +
+          begin + "\"id\": \"b\", \"target\": \" red ball\"}\n");
+  write_bytes(
+      folder / "apart.jsonl",
+      begin + "\"id\": \"a#0\", \"target\": \" ball\"}\n" + begin +
+          "\"id\": \"a#1\", \"target\": \" hat. Sue was sad\"}\n" + begin +
+          "\"id\": \"a#2\", \"target\": \"\\nEnd\"}\n" + begin +
+          "\"id\": \"b\", \"target\": \" red ball\"}\n");
+  const auto run_of = [&](const std::string& dataset, const std::string& batch_tokens) {
+    return run_example(
+        2,
+        2,
+        {"--data.path",
+         (folder / (dataset + ".jsonl")).string(),
+         "--parallel.batch_tokens",
+         batch_tokens,
+         "--explain.include_target",
+         "true"},
+        folder / (dataset + batch_tokens));
+  };
+  const auto apart = run_of("apart", "16384");
+  EXPECT_THAT(apart, SizeIs(4));
+  // In one batch, and in many.
+  for (const char* batch_tokens : {"16384", "100"})
+    EXPECT_LT(largest_difference(apart, run_of("together", batch_tokens)), 1e-5) << batch_tokens;
 }
 
 TEST_F(RunTest, GivesTheSameBitsWhereverTheWeightsAre) {

@@ -1,5 +1,8 @@
 #include "coordinator/sample_stream.h"
 
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -7,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "storage/error.h"
+#include "storage/generated_targets.h"
 #include "tests/messages.h"
 #include "tests/temporary_folder.h"
 
@@ -31,12 +35,16 @@ class SampleStreamTest : public testing::TestWithParam<int> {
     return SampleStream(job_, preparer_, target_source(job_), GetParam());
   }
 
+  static std::vector<Sample> rest_of(SampleStream& samples) {
+    std::vector<Sample> list;
+    for (auto of_record = samples.next(); !of_record.empty(); of_record = samples.next())
+      std::ranges::move(of_record, std::back_inserter(list));
+    return list;
+  }
+
   std::vector<Sample> all() const {
     SampleStream samples = stream();
-    std::vector<Sample> list;
-    while (auto sample = samples.next())
-      list.push_back(*std::move(sample));
-    return list;
+    return rest_of(samples);
   }
 
   static std::vector<std::string> ids(const std::vector<Sample>& samples) {
@@ -53,6 +61,48 @@ class SampleStreamTest : public testing::TestWithParam<int> {
 };
 
 }  // namespace
+
+TEST_P(SampleStreamTest, MakesASampleOfEachAlternativeTarget) {
+  write(
+      record("a") + "{\"id\": \"b\", \"input_ids\": [1], \"targets_ids\": [[2], [3]]}\n" +
+      record("c"));
+  SampleStream samples = stream();
+  EXPECT_THAT(ids(samples.next()), ElementsAre("a"));
+  EXPECT_THAT(ids(samples.next()), ElementsAre("b#0", "b#1"));
+  const std::vector<Sample> last = samples.next();
+  EXPECT_THAT(ids(last), ElementsAre("c"));
+  EXPECT_EQ(last[0].index, 3);
+  EXPECT_EQ(last[0].record_index, 2);
+}
+
+TEST_P(SampleStreamTest, SkipsARecordWhoseAlternativesAreNotAllRight) {
+  job_.data.on_error = OnError::Skip;
+  write("{\"id\": \"b\", \"input_ids\": [1], \"targets_ids\": [[2], [100]]}\n" + record("c"));
+  const std::vector<Sample> samples = all();
+  EXPECT_THAT(ids(samples), ElementsAre("b", "c"));
+  EXPECT_EQ(samples[0].record.status, SampleStatus::Skipped);
+}
+
+TEST_P(SampleStreamTest, TakesTheTargetsThatTheModelGave) {
+  job_.explain.target = "generate";
+  job_.data.limit = 3;
+  write(record("a") + "{\"id\": \"b\", \"input_ids\": [5, 6]}\n" + record("c") + record("d"));
+  SampleStream prompts(job_, preparer_, TargetSource::Nowhere, GetParam());
+  const std::vector<Sample> asked = rest_of(prompts);
+  EXPECT_THAT(ids(asked), ElementsAre("a", "b", "c"));
+  EXPECT_EQ(asked[1].prompt_length, 2);
+  EXPECT_TRUE(asked[1].record.targets.empty());
+
+  job_.output.path = folder_ / "run";
+  std::filesystem::create_directory(job_.output.path);
+  GeneratedTargetsWriter(generated_targets_path(job_.output.path), 0)
+      .append(std::vector<GeneratedTargetLine>{{0, {7}, ""}, {1, {8, 9}, ""}});
+  SampleStream samples = stream();
+  EXPECT_EQ(samples.next().at(0).record.targets.at(0).token, 7);
+  EXPECT_EQ(samples.next().at(0).record.targets.at(1).token, 9);
+  EXPECT_THAT(
+      message_of<DataError>([&] { samples.next(); }), HasSubstr("the model has given no target"));
+}
 
 TEST_P(SampleStreamTest, KeepsTheOrderOfTheDataset) {
   std::string lines;
@@ -71,9 +121,9 @@ TEST_P(SampleStreamTest, KeepsTheOrderOfTheDataset) {
 TEST_P(SampleStreamTest, StaysAtItsEnd) {
   write(record("a"));
   SampleStream samples = stream();
-  EXPECT_TRUE(samples.next());
-  EXPECT_FALSE(samples.next());
-  EXPECT_FALSE(samples.next());
+  EXPECT_FALSE(samples.next().empty());
+  EXPECT_TRUE(samples.next().empty());
+  EXPECT_TRUE(samples.next().empty());
 }
 
 TEST_P(SampleStreamTest, MayBeLeftBeforeItsEnd) {
@@ -83,20 +133,20 @@ TEST_P(SampleStreamTest, MayBeLeftBeforeItsEnd) {
   write(lines);
   for (int i = 0; i < 20; ++i) {
     SampleStream samples = stream();
-    EXPECT_EQ(samples.next().value().record.id, "0");
+    EXPECT_EQ(samples.next().at(0).record.id, "0");
   }
 }
 
 TEST_P(SampleStreamTest, ThrowsInOrderAndGoesOn) {
   write(record("a") + "nonsense\n" + record("b") + record("c", 100) + record("d"));
   SampleStream samples = stream();
-  EXPECT_EQ(samples.next().value().record.id, "a");
+  EXPECT_EQ(samples.next().at(0).record.id, "a");
   EXPECT_THAT(message_of<DataError>([&] { samples.next(); }), StartsWith("data.jsonl:2: not JSON"));
-  EXPECT_EQ(samples.next().value().record.id, "b");
+  EXPECT_EQ(samples.next().at(0).record.id, "b");
   EXPECT_THAT(
       message_of<DataError>([&] { samples.next(); }), StartsWith("data.jsonl:4: a token must be"));
-  EXPECT_EQ(samples.next().value().record.id, "d");
-  EXPECT_FALSE(samples.next());
+  EXPECT_EQ(samples.next().at(0).record.id, "d");
+  EXPECT_TRUE(samples.next().empty());
 }
 
 TEST_P(SampleStreamTest, SkipsWhatCannotBeReadOrExplained) {
@@ -137,9 +187,7 @@ TEST_P(SampleStreamTest, TakesTheSamplesThatAreAskedFor) {
   write(
       record("a") + record("b") + "nonsense\n" + record("c", 100) + record("x", 100) + record("d"));
   SampleStream samples = stream();
-  std::vector<Sample> list;
-  while (auto sample = samples.next())
-    list.push_back(*std::move(sample));
+  const std::vector<Sample> list = rest_of(samples);
   EXPECT_THAT(ids(list), ElementsAre("b", "data.jsonl:3", "c", "d"));
   EXPECT_EQ(list[3].index, 3);
   EXPECT_THAT(samples.missing_ids(), ElementsAre("nowhere"));
@@ -152,11 +200,11 @@ TEST_P(SampleStreamTest, ThrowsWhatReadingThrowsAndEnds) {
   write_bytes(folder_ / "d/b.jsonl.gz", "no archive");
   job_.data.path = folder_ / "d";
   SampleStream samples = stream();
-  EXPECT_EQ(samples.next().value().record.id, "a");
+  EXPECT_EQ(samples.next().at(0).record.id, "a");
   EXPECT_THAT(
       message_of<DataError>([&] { samples.next(); }),
       HasSubstr("b.jsonl.gz: is no archive of gzip"));
-  EXPECT_FALSE(samples.next());
+  EXPECT_TRUE(samples.next().empty());
 }
 
 TEST_P(SampleStreamTest, ReadsLinesThatAreLargerThanAllThatIsReadAhead) {

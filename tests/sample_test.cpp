@@ -284,7 +284,7 @@ TEST_F(SampleTest, SaysWhatNeedsATokenizer) {
       refuses("text needs a tokenizer; put tokenizer.json into the model's folder"));
   EXPECT_THAT(
       [&] { prepare_without_tokenizer(id_record({5}, {6}), UnitKind::Sentence); },
-      refuses("words and sentences need a text"));
+      refuses("all units but tokens need a text"));
   DatasetRecord record = id_record({5}, {6});
   record.units = {{0, 1}};
   EXPECT_THAT(

@@ -236,6 +236,34 @@ TEST(ShowCommandTest, ShowsTheSamplesThatWereNamedInTheirOrder) {
   EXPECT_THAT(lines_of(text), ElementsAre(HasSubstr("c  failed: "), "", HasSubstr("a  failed: ")));
 }
 
+TEST(ShowCommandTest, ShowsAllAlternativesOfARecord) {
+  const std::filesystem::path path = test_folder("alternatives") / "relevance.h5";
+  write_file(path, {failed("a#0"), failed("ab#0"), failed("a#1"), failed("a#x"), failed("b")});
+  EXPECT_THAT(
+      lines_of(shown({.path = path, .sample_ids = {"a"}}, kFile)),
+      ElementsAre(HasSubstr("a#0  failed: "), "", HasSubstr("a#1  failed: ")));
+  EXPECT_THAT(
+      lines_of(shown({.path = path, .sample_ids = {"a#1"}}, kFile)),
+      ElementsAre(HasSubstr("a#1  failed: ")));
+}
+
+TEST(ShowCommandTest, BracketsUnitsOfTheTarget) {
+  SampleRecord sample = sample_of("x", {{"ab", 1}});
+  // " Fr" is a unit for "ance".
+  sample.units.push_back({.chars = sample.tokens[1].chars, .box = {}, .tokens = {1}});
+  sample.delta.insert(sample.delta.end(), {0, 0.5F});
+  const SamplePage page = page_of(sample);
+  EXPECT_FALSE(page.units[0].is_target);
+  EXPECT_TRUE(page.units[1].is_target);
+  EXPECT_TRUE(page.marks[3].is_target);
+  EXPECT_EQ(page.marks[3].relevance, 0.5);
+  for (const std::int64_t columns : {40, 100}) {
+    const std::string text = shown_sample(sample, kFile, columns);
+    EXPECT_THAT(text, HasSubstr("  \"ab\"\n"));
+    EXPECT_THAT(text, HasSubstr("  [[\" Fr\"]]\n"));
+  }
+}
+
 TEST(ShowCommandTest, NamesTheIdThatWasMeant) {
   const std::filesystem::path path = test_folder("ids") / "relevance.h5";
   write_file(path, {failed("squad-17"), failed("squad-29")});

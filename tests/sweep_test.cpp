@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "sharding/process_mesh.h"
+#include "storage/error.h"
 #include "tests/reference_decoder.h"
 
 namespace limn::test {
@@ -333,6 +334,157 @@ TEST_F(SweepTest, TargetsBeforeTheSuppressedKeyHaveDeltaZero) {
   EXPECT_NE(delta[2], 0.0F);
   EXPECT_NE(delta[3], 0.0F);
   EXPECT_THAT(std::vector<float>(delta.begin() + 4, delta.end()), testing::Each(0.0F));
+}
+
+// explain.include_target: after units of the prompt each target token alone.
+TEST_F(SweepTest, EqualsTheReferenceForUnitsOfTheTarget) {
+  const DecoderConfig config = config_with_heads(6, 3);
+  std::mt19937 random(14);
+  BatchPiece piece = random_piece(random, 23, 6, 3);
+  for (std::int32_t i = 0; i < piece.num_targets(); ++i)
+    piece.perturbations.push_back({{static_cast<std::int32_t>(piece.prompt_length) + i}});
+  for (const auto& [name, suppression] : kSuppressions) {
+    EXPECT_LT(largest_error(config, suppression, {0, {piece}}), 5e-5) << name;
+  }
+}
+
+TEST_F(SweepTest, TargetsUpToAUnitOfTheTargetHaveDeltaZero) {
+  const DecoderConfig config = config_with_heads(6, 3);
+  const DecoderWeights weights = sharded(config, random_weights(config, 11), *ranks);
+  std::mt19937 random(15);
+  BatchPiece piece = random_piece(random, 12, 5, 0);
+  // The prompt says what the target will say, so correlated suppression reaches far back.
+  for (std::size_t i = 0; i < 4; ++i)
+    piece.tokens[2 * i] = piece.target_ids[i];
+  for (std::int32_t i = 0; i < piece.num_targets(); ++i)
+    piece.perturbations.push_back({{static_cast<std::int32_t>(piece.prompt_length) + i}});
+  for (const double threshold : {0.0, 0.9}) {
+    SweepEngine engine(config, weights, {SuppressionKind::LogAdditive, 0.0, threshold});
+    const std::vector<float> delta = engine.run({0, {piece}}).pieces[0].delta;
+    ASSERT_EQ(delta.size(), 25U);
+    for (std::size_t unit = 0; unit < 5; ++unit) {
+      for (std::size_t target = 0; target < 5; ++target) {
+        if (target <= unit) {
+          EXPECT_EQ(delta[unit * 5 + target], 0.0F) << unit << ", " << target;
+        } else {
+          EXPECT_NE(delta[unit * 5 + target], 0.0F) << unit << ", " << target;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(SweepTest, UnitsOfTheTargetTakeOnlyTheRowsBehindThem) {
+  std::mt19937 random(16);
+  BatchPiece piece = random_piece(random, 12, 3, 0);
+  std::vector<KeyFactors> factors;
+  for (std::int32_t i = 0; i < 3; ++i) {
+    piece.perturbations.push_back({{12 + i}});
+    factors.push_back(key_factors(piece.perturbations.back(), {}, piece.fed_length(), {}));
+  }
+  const SweepLayout layout = lay_out_sweep({0, {piece}}, {factors}, /*block_rows=*/16);
+  // 14 rows are fed: the base's, then those from position 12 and 13 on, none for the last token.
+  EXPECT_EQ(layout.num_rows, 14 + 2 + 1);
+  EXPECT_EQ(layout.num_target_rows, 3 + 2 + 1);
+  EXPECT_FALSE(layout.segment_of[0][2]);
+}
+
+// Alternative targets of one prompt, the first one the stem of the others: longer and shorter than
+// it, one token, one the beginning of another. With perturbations of the prompt, of both (of which
+// the others share the prompt's part), and of the target alone.
+Batch batch_of_alternatives(unsigned seed, std::int64_t prompt_length) {
+  std::mt19937 random(seed);
+  const auto below = [&](std::int64_t n) {
+    return std::uniform_int_distribution<std::int32_t>(0, static_cast<std::int32_t>(n) - 1)(random);
+  };
+  Batch batch;
+  batch.pieces.push_back(random_piece(random, 31, 2, 3));
+  const BatchPiece prompt = random_piece(random, prompt_length, 1, 0);
+  std::vector<std::vector<std::int32_t>> targets = {
+      {5, 6, 7, 8}, {5, 6, 7, 9, 10, 11, 12}, {40}, {5, 6}, {13, 14, 15}};
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    BatchPiece piece = prompt;
+    piece.sample_index = 2000 + static_cast<std::int64_t>(i);
+    piece.target_ids = targets[i];
+    piece.tokens.insert(piece.tokens.end(), targets[i].begin(), targets[i].end() - 1);
+    if (i > 0) piece.stem = 1;
+    const auto length = static_cast<std::int32_t>(prompt_length);
+    for (std::int32_t position = 0; position < length; position += 1 + below(9))
+      piece.perturbations.push_back({{position}});
+    for (std::int32_t position = length; position < piece.fed_length(); ++position)
+      piece.perturbations.push_back({{position}});
+    if (length > 4) piece.perturbations.push_back({{2, 3, length, length + 1}});
+    piece.perturbations.push_back({{length - 1}});
+    batch.pieces.push_back(std::move(piece));
+  }
+  batch.pieces.push_back(random_piece(random, 9, 3, 2));
+  return batch;
+}
+
+Batch without_stems(Batch batch) {
+  for (BatchPiece& piece : batch.pieces)
+    piece.stem.reset();
+  return batch;
+}
+
+TEST_F(SweepTest, EqualsTheReferenceForAlternativeTargets) {
+  for (const std::int64_t prompt_length : {std::int64_t{70}, std::int64_t{2}, std::int64_t{1}}) {
+    const Batch batch = batch_of_alternatives(17, prompt_length);
+    for (const auto& [name, suppression] : kSuppressions) {
+      // Not what a planner would share.
+      if (suppression.kind == SuppressionKind::ShiftedFull) continue;
+      EXPECT_LT(largest_error(config_with_heads(6, 3), suppression, batch), 5e-5) << name;
+    }
+  }
+  const DecoderConfig one_layer = config_with_heads(4, 2, /*layers=*/1);
+  EXPECT_LT(largest_error(one_layer, {}, batch_of_alternatives(18, 40)), 5e-5);
+}
+
+TEST_F(SweepTest, AlternativesThatShareRowsAgreeWithThoseThatDoNot) {
+  DecoderConfig config = config_with_heads(6, 3);
+  config.layers[1].window = 20;
+  const DecoderWeights weights = sharded(config, rounded_weights(config, 11), *ranks);
+  const Batch batch = batch_of_alternatives(19, 150);
+  // Similar keys of the targets get factors of their own, by the target.
+  for (const double threshold : {0.0, 0.4}) {
+    for (const SweepCompute compute : {SweepCompute::Float32, SweepCompute::Bfloat16Delta}) {
+      SweepEngine engine(config, weights, {SuppressionKind::LogAdditive, 0.0, threshold}, compute);
+      const BatchResult shared = engine.run(batch);
+      const BatchResult alone = engine.run(without_stems(batch));
+      for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
+        EXPECT_THAT(
+            shared.pieces[i].base_log_prob,
+            testing::Pointwise(testing::FloatNear(1e-5), alone.pieces[i].base_log_prob));
+        EXPECT_THAT(
+            shared.pieces[i].delta,
+            testing::Pointwise(testing::FloatNear(1e-5), alone.pieces[i].delta));
+      }
+    }
+  }
+}
+
+TEST_F(SweepTest, AlternativesShareTheRowsOfTheirPrompt) {
+  std::mt19937 random(20);
+  BatchPiece first = random_piece(random, 12, 3, 0);
+  first.perturbations = {{{3}}, {{5, 6}}};
+  BatchPiece second = first;
+  second.target_ids = {1, 2};
+  second.tokens.resize(12);
+  second.tokens.push_back(1);
+  second.perturbations.push_back({{7}});
+  second.stem = 0;
+  const Batch batch = {0, {first, second}};
+  const SweepLayout layout = lay_out_sweep(batch, batch_factors(batch, {}, {}), /*block_rows=*/1);
+  // Of 14 and 13 fed rows the second's base has 2 of its own, and as many where the first is
+  // suppressed at the same places; the place that only the second has takes all rows behind it.
+  EXPECT_EQ(layout.num_base_rows, 14 + 2);
+  EXPECT_EQ(layout.num_rows, layout.num_base_rows + (14 - 3) + 2 + (14 - 5) + 2 + (13 - 7));
+  // Blocks are the bases', each shared perturbation's, and the last one's.
+  EXPECT_EQ(layout.blocks.size(), 4U);
+  EXPECT_THROW(lay_out_sweep({0, {second}}, {{}}, 1), InternalError);
+  BatchPiece stranger = second;
+  stranger.tokens[4] = (stranger.tokens[4] + 1) % 61;
+  EXPECT_THROW(lay_out_sweep({0, {first, stranger}}, {{}, {}}, 1), InternalError);
 }
 
 TEST_F(SweepTest, EqualPerturbationsShareTheirRows) {

@@ -1,5 +1,7 @@
 #include "worker/decoder_cost.h"
 
+#include <algorithm>
+
 namespace limn {
 
 namespace {
@@ -35,9 +37,13 @@ SweepCost sweep_cost(const DecoderConfig& config) {
   }
   // A query times a key, and a probability times a value.
   const double products_of_key = static_cast<double>(2 * config.head_dim * config.num_heads);
+  // The angles of LongRope depend on how long the whole sequence is.
+  const bool is_causal = std::ranges::none_of(
+      config.ropes, [](const RopeConfig& rope) { return rope.scaling == RopeScaling::LongRope; });
   return {
       .per_row = 2 * weights,
-      .per_key = 2 * products_of_key * static_cast<double>(config.num_layers())};
+      .per_key = 2 * products_of_key * static_cast<double>(config.num_layers()),
+      .is_causal = is_causal};
 }
 
 }  // namespace limn

@@ -120,8 +120,17 @@ at::Tensor DecoderForward::through_layer(
     }
     if (pass.index == 0 && block.is_base) pass.base_projections = qkv;
     input.reset();
+    // [rows, ...] -> [keys, ...]
+    const auto keys_of = [&](const at::Tensor& all) {
+      if (!block.shares_rows()) return all;
+      return all.index_select(0, rows_of(pass.layout.key_row, block.keys) - block.rows.begin);
+    };
     const at::Tensor values = pass.attention->attend(
-        block, is_last ? RowSet::Targets : RowSet::All, needed(qkv.queries), qkv.keys, qkv.values);
+        block,
+        is_last ? RowSet::Targets : RowSet::All,
+        needed(qkv.queries),
+        keys_of(qkv.keys),
+        keys_of(qkv.values));
     qkv = {};
     if (is_last) rows.keep_targets();
     const at::Tensor out = rows.attention_out(layer.attention.out, values);

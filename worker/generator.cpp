@@ -35,7 +35,11 @@ SweepLayout layout_of_rows(const at::Tensor& positions) {
   const std::int64_t num_rows = positions.size(0);
   SweepLayout layout;
   layout.num_base_rows = layout.num_rows = layout.num_target_rows = num_rows;
-  layout.blocks = {{.rows = {0, num_rows}, .target_rows = {0, num_rows}, .is_base = true}};
+  layout.blocks = {
+      {.rows = {0, num_rows},
+       .keys = {0, num_rows},
+       .target_rows = {0, num_rows},
+       .is_base = true}};
   layout.positions = positions;
   layout.fed_lengths = positions + 1;
   layout.base_row = layout.target_row = at::arange(num_rows, positions.options());

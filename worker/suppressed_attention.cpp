@@ -39,7 +39,7 @@ struct PanelShape {
   std::int64_t value_floats = 0;  // of one head
 
   PanelShape(const AttentionKernels& kernels, const Segment& segment, std::int64_t head_dim)
-      : first_panel(segment.row_begin / kernels.panel) {
+      : first_panel(segment.key_begin / kernels.panel) {
     const PanelSize panel = panel_size(kernels, head_dim);
     const std::int64_t count = num_panels(kernels, segment);
     key_floats = count * panel.keys;
@@ -82,7 +82,7 @@ PanelSize panel_size(const AttentionKernels& kernels, std::int64_t head_dim) {
 }
 
 std::int64_t num_panels(const AttentionKernels& kernels, const Segment& segment) {
-  return divide_up(segment.row_end, kernels.panel) - segment.row_begin / kernels.panel;
+  return divide_up(segment.row_end, kernels.panel) - segment.key_begin / kernels.panel;
 }
 
 SuppressedAttention::SuppressedAttention(
@@ -144,18 +144,18 @@ void SuppressedAttention::pack(
     const Segment& segment = layout_.segments[i];
     const KeyValuePanels panels = panels_of(i, kv_head, head_dim);
     if (!block.is_base) {
-      // The segment's first panel holds base keys before its first row.
+      // The segment's first panel holds base keys before its own first one.
       const KeyValuePanels base = panels_of(segment.sample, kv_head, head_dim);
       kernels_.share_first_panel(base, panels, head_dim);
     }
-    const std::int64_t row = segment.packed_begin - block.rows.begin;
+    const std::int64_t row = segment.key_packed_begin - block.keys.begin;
     kernels_.pack(
         {.keys = from_keys + row * keys.stride(0) + kv_head * head_dim,
          .values = from_values + row * values.stride(0) + kv_head * head_dim,
          .key_stride = keys.stride(0),
          .value_stride = values.stride(0),
-         .first_position = segment.row_begin,
-         .num_positions = segment.num_rows(),
+         .first_position = segment.key_begin,
+         .num_positions = segment.num_keys(),
          .head_dim = head_dim,
          .panels = panels});
   });

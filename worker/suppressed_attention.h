@@ -42,7 +42,7 @@ struct PanelSize {
 
 PanelSize panel_size(const AttentionKernels& kernels, std::int64_t head_dim);
 
-// Of the panels that hold the keys of a segment's own rows.
+// Of the panels that hold the keys of a segment, its base's before them left out.
 std::int64_t num_panels(const AttentionKernels& kernels, const Segment& segment);
 
 // Memory of an attention, kept from layer to layer and from sweep to sweep. Grows to the largest
@@ -62,7 +62,7 @@ class LayerAttention {
 
   // The attention output of a block's rows that are in `rows`, [query rows, heads/t * head_dim]
   // float32. A row whose visible keys are all hidden has output 0. Requires: `queries` [query rows,
-  // heads/t, head_dim], one for each row of `rows`; `keys` and `values` [the block's rows,
+  // heads/t, head_dim], one for each row of `rows`; `keys` and `values` [the block's keys,
   // kv_heads/t, head_dim]. All float32, rows at any stride, all else contiguous.
   virtual at::Tensor attend(
       const RowBlock& block,

@@ -17,15 +17,16 @@ namespace limn {
 
 namespace {
 
-// Reads the targets of a segment from the log-probabilities of all target rows. Targets before the
-// segment's first row see no suppressed key and keep the base's value.
+// Reads the targets of a segment from the log-probabilities of all target rows. Targets that are
+// read before `first_row` keep the base's value.
 void add_deltas(
     const Segment& base,
     const Segment& segment,
+    std::int64_t first_row,
     const double* log_prob,
     std::vector<float>& delta) {
   for (std::int64_t row = base.target_row_begin; row < base.row_end; ++row) {
-    if (row < segment.target_row_begin) {
+    if (row < first_row) {
       delta.push_back(0);
       continue;
     }
@@ -47,10 +48,18 @@ PieceResult piece_result(
   for (std::int64_t i = 0; i < piece.num_targets(); ++i) {
     result.base_log_prob.push_back(static_cast<float>(log_prob[base.target_packed_begin + i]));
   }
-  for (const auto& index : layout.segment_of[sample]) {
-    // A perturbation that touches no key leaves every value as it is.
-    const Segment untouched{.target_row_begin = base.row_end};
-    add_deltas(base, index ? layout.segments[*index] : untouched, log_prob, result.delta);
+  for (std::size_t k = 0; k < piece.perturbations.size(); ++k) {
+    const std::optional<std::size_t> index = layout.segment_of[sample][k];
+    if (!index) {
+      result.delta.insert(result.delta.end(), result.base_log_prob.size(), 0);
+      continue;
+    }
+    const Segment& segment = layout.segments[*index];
+    // Before its first row a segment sees no suppressed key. Correlated suppression may reach keys
+    // before the perturbation's own; that says nothing of targets which those come after.
+    const std::int64_t first_row =
+        std::max<std::int64_t>(segment.target_row_begin, piece.perturbations[k].positions.front());
+    add_deltas(base, segment, first_row, log_prob, result.delta);
   }
   return result;
 }
@@ -168,6 +177,7 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
   const at::Tensor key_bias = decoder_.key_bias(longest_segment(layout));
 
   // The residual stream: of the base, and of all other rows in packed order.
+  if (layout.blocks[0].shares_rows()) embeddings = embeddings.index_select(0, layout.fed_token);
   at::Tensor base_x =
       decoder_.embed(embeddings, layout.positions.narrow(0, 0, layout.num_base_rows));
   embeddings.reset();

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <ATen/ATen.h>
+
+#include "storage/error.h"
 
 namespace limn {
 
@@ -16,6 +19,8 @@ struct RowIndices {
   std::vector<std::int64_t> positions;
   std::vector<std::int64_t> fed_lengths;
   std::vector<std::int64_t> base_row;
+  std::vector<std::int64_t> key_row;
+  std::vector<std::int64_t> fed_token;
   std::vector<std::int64_t> target_row;
   std::vector<std::int64_t> target_ids;
   std::vector<std::int64_t> base_target_row;
@@ -31,10 +36,12 @@ struct DistinctFactors {
   std::vector<std::optional<std::size_t>> index_of;
 };
 
+// Positions and factors, in an order.
+using FactorKey = std::pair<std::vector<std::int64_t>, std::vector<float>>;
+
 DistinctFactors distinct_factors(const std::vector<KeyFactors>& factors) {
   DistinctFactors distinct;
-  using Key = std::pair<std::vector<std::int64_t>, std::vector<float>>;
-  std::map<Key, std::size_t> known;
+  std::map<FactorKey, std::size_t> known;
   for (const KeyFactors& one : factors) {
     if (one.empty()) {
       distinct.index_of.push_back(std::nullopt);
@@ -48,6 +55,35 @@ DistinctFactors distinct_factors(const std::vector<KeyFactors>& factors) {
   return distinct;
 }
 
+// The rows of a piece that are those of its stem: all of the prompt but the last, at which the
+// first target is read.
+std::int64_t rows_of_stem(const BatchPiece& piece) {
+  return piece.stem ? piece.first_target_row() : 0;
+}
+
+void check_stem(const Batch& batch, std::size_t piece) {
+  const BatchPiece& of = batch.pieces[piece];
+  if (!of.stem) return;
+  check(*of.stem < piece && !batch.pieces[*of.stem].stem, "piece {} has a wrong stem", piece);
+  const BatchPiece& stem = batch.pieces[*of.stem];
+  const auto prompt_length = static_cast<std::size_t>(of.prompt_length);
+  check(
+      stem.prompt_length == of.prompt_length && std::ranges::equal(
+                                                    std::span(stem.tokens).first(prompt_length),
+                                                    std::span(of.tokens).first(prompt_length)),
+      "piece {} has another prompt than its stem",
+      piece);
+}
+
+// What rows before `position` see of the factors.
+FactorKey seen_before(const KeyFactors& factors, std::int64_t position) {
+  const auto count =
+      std::ranges::lower_bound(factors.positions, position) - factors.positions.begin();
+  return {
+      {factors.positions.begin(), factors.positions.begin() + count},
+      {factors.factors.begin(), factors.factors.begin() + count}};
+}
+
 // Lays a batch out segment by segment.
 class Layouter {
  public:
@@ -55,12 +91,17 @@ class Layouter {
 
   SweepLayout lay_out(const std::vector<std::vector<KeyFactors>>& factors) {
     layout_.num_samples = batch_.pieces.size();
-    for (std::size_t sample = 0; sample < layout_.num_samples; ++sample)
-      place(sample, {});
+    layout_.segment_of.resize(layout_.num_samples);
+    for (std::size_t sample = 0; sample < layout_.num_samples; ++sample) {
+      check_stem(batch_, sample);
+      const auto& stem = layout_.stem_of.emplace_back(batch_.pieces[sample].stem);
+      place(sample, {}, stem ? &layout_.segments[*stem] : nullptr);
+    }
     layout_.num_base_rows = layout_.segments.empty() ? 0 : num_rows();
     close_block();
-    for (std::size_t sample = 0; sample < layout_.num_samples; ++sample)
-      place_perturbed(sample, factors[sample]);
+    for (std::size_t sample = 0; sample < layout_.num_samples; ++sample) {
+      if (!layout_.stem_of[sample]) place_perturbed_of_stem(sample, factors);
+    }
     close_block();
 
     layout_.num_rows = num_rows();
@@ -68,6 +109,8 @@ class Layouter {
     layout_.positions = index_tensor(indices_.positions);
     layout_.fed_lengths = index_tensor(indices_.fed_lengths);
     layout_.base_row = index_tensor(indices_.base_row);
+    layout_.key_row = index_tensor(indices_.key_row);
+    layout_.fed_token = index_tensor(indices_.fed_token);
     layout_.target_row = index_tensor(indices_.target_row);
     layout_.target_ids = index_tensor(indices_.target_ids);
     layout_.base_target_row = index_tensor(indices_.base_target_row);
@@ -75,38 +118,92 @@ class Layouter {
   }
 
  private:
+  // A sample's perturbations while they are placed.
+  struct Unplaced {
+    std::size_t sample = 0;
+    DistinctFactors distinct;
+    std::vector<std::optional<std::size_t>> segments;  // of each of the distinct ones
+  };
+
   std::int64_t num_rows() const { return static_cast<std::int64_t>(indices_.positions.size()); }
 
-  void place_perturbed(std::size_t sample, const std::vector<KeyFactors>& factors) {
-    const DistinctFactors distinct = distinct_factors(factors);
-    const std::size_t first = layout_.segments.size();
-    auto& segment_of = layout_.segment_of.emplace_back();
-    for (const auto& index : distinct.index_of)
-      segment_of.push_back(index ? std::optional(first + *index) : std::nullopt);
-    for (const KeyFactors* one : distinct.factors) {
-      place(sample, *one);
-      if (num_rows() - open_.rows.begin >= block_rows_) close_block();
+  std::int64_t num_keys() const { return static_cast<std::int64_t>(indices_.key_row.size()); }
+
+  // Those of a piece without stem, and of all pieces whose stem it is.
+  void place_perturbed_of_stem(
+      std::size_t stem, const std::vector<std::vector<KeyFactors>>& factors) {
+    std::vector<Unplaced> all;
+    for (std::size_t sample = stem; sample < layout_.num_samples; ++sample) {
+      if (sample != stem && batch_.pieces[sample].stem != stem) continue;
+      Unplaced& added = all.emplace_back();
+      added.sample = sample;
+      added.distinct = distinct_factors(factors[sample]);
+      added.segments.resize(added.distinct.factors.size());
+    }
+    for (std::size_t i = 0; i < all.front().segments.size(); ++i) {
+      const std::size_t of_stem = place_one(all.front(), i, nullptr);
+      for (std::size_t k = 1; k < all.size(); ++k)
+        place_sharing(all[k], of_stem);
+      close_full_block();
+    }
+    for (Unplaced& rest : all) {
+      for (std::size_t i = 0; i < rest.segments.size(); ++i) {
+        if (rest.segments[i]) continue;
+        place_one(rest, i, nullptr);
+        close_full_block();
+      }
+      for (const auto& index : rest.distinct.index_of)
+        layout_.segment_of[rest.sample].push_back(index ? rest.segments[*index] : std::nullopt);
     }
   }
 
-  // Gives a segment its rows, after all that have some already.
-  void place(std::size_t sample, const KeyFactors& factors) {
+  std::size_t place_one(Unplaced& of, std::size_t i, const Segment* shared) {
+    of.segments[i] = layout_.segments.size();
+    place(of.sample, *of.distinct.factors[i], shared);
+    return *of.segments[i];
+  }
+
+  // Those that change the rows of the prompt as a segment of the stem does.
+  void place_sharing(Unplaced& of, std::size_t of_stem) {
+    const std::int64_t shared_end = rows_of_stem(batch_.pieces[of.sample]);
+    // A copy: segments move as more are placed.
+    const Segment shared = layout_.segments[of_stem];
+    if (shared.key_begin >= shared_end) return;
+    const FactorKey wanted = seen_before(shared.factors, shared_end);
+    for (std::size_t i = 0; i < of.segments.size(); ++i) {
+      if (!of.segments[i] && seen_before(*of.distinct.factors[i], shared_end) == wanted) {
+        place_one(of, i, &shared);
+      }
+    }
+  }
+
+  // Gives a segment its rows, after all that have some already: those that it does not share with
+  // `shared`, which may be null.
+  void place(std::size_t sample, const KeyFactors& factors, const Segment* shared) {
     const BatchPiece& piece = batch_.pieces[sample];
     Segment segment;
     segment.sample = sample;
-    segment.row_begin = factors.empty() ? 0 : factors.positions.front();
+    segment.key_begin = factors.empty() ? 0 : factors.positions.front();
+    segment.row_begin = shared != nullptr ? rows_of_stem(piece) : segment.key_begin;
     segment.row_end = piece.fed_length();
     segment.target_row_begin = std::max(segment.row_begin, piece.first_target_row());
     segment.packed_begin = num_rows();
+    segment.key_packed_begin = num_keys();
     segment.target_packed_begin = static_cast<std::int64_t>(indices_.target_row.size());
     segment.factors = factors;
 
-    const Segment& base = factors.empty() ? segment : layout_.segments[sample];
+    const bool is_base = factors.empty();
+    for (std::int64_t position = segment.key_begin; position < segment.row_begin; ++position)
+      indices_.key_row.push_back(shared->packed_begin + position - shared->row_begin);
     for (std::int64_t position = segment.row_begin; position < segment.row_end; ++position) {
+      indices_.key_row.push_back(num_rows());
+      if (is_base) indices_.fed_token.push_back(num_fed_tokens_ + position);
+      indices_.base_row.push_back(is_base ? num_rows() : layout_.base_row_at(sample, position));
       indices_.positions.push_back(position);
       indices_.fed_lengths.push_back(piece.fed_length());
-      indices_.base_row.push_back(base.packed_begin + position);
     }
+    if (is_base) num_fed_tokens_ += piece.fed_length();
+    const Segment& base = is_base ? segment : layout_.segments[sample];
     for (std::int64_t row = segment.target_row_begin; row < segment.row_end; ++row) {
       indices_.target_row.push_back(segment.packed_begin + row - segment.row_begin);
       indices_.target_ids.push_back(
@@ -116,16 +213,22 @@ class Layouter {
     layout_.segments.push_back(std::move(segment));
   }
 
+  void close_full_block() {
+    if (num_rows() - open_.rows.begin >= block_rows_) close_block();
+  }
+
   // Ends the block of the segments since the last one.
   void close_block() {
     open_.segment_end = layout_.segments.size();
     open_.rows.end = num_rows();
+    open_.keys.end = num_keys();
     open_.target_rows.end = static_cast<std::int64_t>(indices_.target_row.size());
     open_.is_base = layout_.blocks.empty();
     if (open_.segment_begin < open_.segment_end) layout_.blocks.push_back(open_);
     open_ = {
         .segment_begin = open_.segment_end,
         .rows = {open_.rows.end, open_.rows.end},
+        .keys = {open_.keys.end, open_.keys.end},
         .target_rows = {open_.target_rows.end, open_.target_rows.end}};
   }
 
@@ -134,6 +237,7 @@ class Layouter {
   SweepLayout layout_;
   RowIndices indices_;
   RowBlock open_;
+  std::int64_t num_fed_tokens_ = 0;  // of the bases so far
 };
 
 }  // namespace
@@ -147,9 +251,22 @@ at::Tensor rows_of(const at::Tensor& all, const Slice& slice) {
   return all.narrow(0, slice.begin, slice.size());
 }
 
+std::int64_t SweepLayout::base_row_at(std::size_t sample, std::int64_t position) const {
+  const Segment& base = segments[sample];
+  if (position >= base.row_begin) return base.packed_begin + position - base.row_begin;
+  return segments[*stem_of[sample]].packed_begin + position;
+}
+
 void SweepLayout::move_to(at::Device device) {
   for (at::Tensor* const tensor :
-       {&positions, &fed_lengths, &base_row, &target_row, &target_ids, &base_target_row})
+       {&positions,
+        &fed_lengths,
+        &base_row,
+        &key_row,
+        &fed_token,
+        &target_row,
+        &target_ids,
+        &base_target_row})
     *tensor = moved_to(device, *tensor);
 }
 
@@ -183,10 +300,10 @@ at::Tensor rows_by_base(const SweepLayout& layout, const RowBlock& block, RowSet
   std::vector<std::pair<std::int64_t, int>> base_and_row;
   for (std::size_t i = block.segment_begin; i < block.segment_end; ++i) {
     const Segment& segment = layout.segments[i];
-    const std::int64_t first_base_row = layout.segments[segment.sample].packed_begin;
     const std::int64_t begin = rows == RowSet::All ? segment.row_begin : segment.target_row_begin;
     for (std::int64_t position = begin; position < segment.row_end; ++position) {
-      base_and_row.emplace_back(first_base_row + position, static_cast<int>(base_and_row.size()));
+      base_and_row.emplace_back(
+          layout.base_row_at(segment.sample, position), static_cast<int>(base_and_row.size()));
     }
   }
   std::ranges::sort(base_and_row);

@@ -70,10 +70,10 @@ MlpWidths expert_mlp(const Sweep& s, const ExpertsConfig& experts) {
       .chosen = experts.num_chosen};
 }
 
-// positions, fed_lengths and base_row of every row; target_row, target_ids and base_target_row of
-// every target row.
+// positions, fed_lengths, base_row and key_row of every row, fed_token of the bases'; target_row,
+// target_ids and base_target_row of every target row.
 std::int64_t index_tensors(const Sweep& s) {
-  return 3 * kIndex * (s.shape.rows + s.shape.target_rows);
+  return kIndex * (4 * s.shape.rows + s.shape.base_rows + 3 * s.shape.target_rows);
 }
 
 // x of all rows: [rows, hidden].

@@ -38,7 +38,7 @@ struct SweepMemoryOptions {
 // The most bytes of tensors that are live at once in SweepEngine::run, from the second sweep of a
 // shape on, beyond the weights as they are kept and what the engine is made of. Of tensor rank 0,
 // whose share is the largest. Within a tenth of what is allocated on a CPU; small tensors (indices
-// of experts, factors) are left out.
+// of experts, factors) are left out, and the copies of keys that alternative targets share.
 std::int64_t sweep_memory(
     const DecoderConfig& config, const SweepShape& shape, const SweepMemoryOptions& options);
 

@@ -37,12 +37,12 @@ GpuAttentionVariant variant_for(std::int64_t head_dim, int pieces, int shared_by
 }
 
 at::Tensor dense_factors(const SweepLayout& layout) {
-  at::Tensor factors = at::ones({layout.num_rows}, at::kFloat);
-  auto* const of_row = factors.mutable_data_ptr<float>();
+  at::Tensor factors = at::ones({layout.key_row.size(0)}, at::kFloat);
+  auto* const of_key = factors.mutable_data_ptr<float>();
   for (const Segment& segment : layout.segments) {
     for (std::size_t i = 0; i < segment.factors.positions.size(); ++i) {
-      const std::int64_t row = segment.factors.positions[i] - segment.row_begin;
-      of_row[segment.packed_begin + row] = segment.factors.factors[i];
+      const std::int64_t key = segment.factors.positions[i] - segment.key_begin;
+      of_key[segment.key_packed_begin + key] = segment.factors.factors[i];
     }
   }
   return factors;
@@ -95,16 +95,16 @@ at::Tensor GpuAttentionPlan::make_tiles(const RowBlock& block, RowSet rows) cons
                .num_queries = narrow(std::min(step, num_queries - query)),
                .query_row = narrow(query_row),
                .first_position = narrow(begin),
-               .row_begin = narrow(segment.row_begin),
+               .row_begin = narrow(segment.key_begin),
                .row_end = narrow(segment.row_end),
-               .base_row = narrow(base.packed_begin),
-               .own_row = narrow(segment.packed_begin - block.rows.begin),
+               .base_row = narrow(base.key_packed_begin),
+               .own_row = narrow(segment.key_packed_begin - block.keys.begin),
                .kv_head = narrow(run.kv_begin + kv_head),
                .first_query_head = narrow(run.query_begin + kv_head * run.queries_per_kv),
                .num_query_heads = narrow(run.queries_per_kv),
                .suppressed_end =
                    segment.factors.empty() ? 0 : narrow(segment.factors.positions.back() + 1),
-               .first_factor = narrow(segment.packed_begin)});
+               .first_factor = narrow(segment.key_packed_begin)});
         }
       }
     }

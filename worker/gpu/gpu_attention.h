@@ -31,7 +31,7 @@ class GpuAttentionPlan {
 
   GpuProgram& program() const { return programs_.attention(variant_); }
 
-  // [packed rows] float32: of every row's own key under its segment's perturbation.
+  // [keys] float32: of every key of a segment under its perturbation.
   const at::Tensor& factors() const { return factors_; }
 
   // GpuAttentionTile of a block's queries, as bytes: [tiles, sizeof]. Made when they are first
