@@ -28,6 +28,13 @@ constexpr std::int64_t kUnnoticedParts = 1000;
 // sample.
 constexpr double kLeastBasesOfPiece = 4;
 
+// Skipped samples of a batch at most: what the coordinator holds must not grow with their number.
+constexpr std::size_t kMostSkipped = 1024;
+
+bool is_skipped(const Sample& sample) {
+  return sample.record.status == SampleStatus::Skipped;
+}
+
 // What a sweep recomputes for a perturbation from `row_begin` on. Correlated suppression may reach
 // any earlier key, which only the worker can tell: then all rows are counted.
 SweepWork perturbed_work(
@@ -99,6 +106,10 @@ void BatchPlanner::add_alternatives(std::vector<Sample> samples) {
 
 void BatchPlanner::add_together(std::vector<Sample> samples) {
   WaitingSamples waiting;
+  if (is_skipped(samples.front())) {
+    waiting.samples.push_back(std::make_shared<const Sample>(std::move(samples.front())));
+    samples.clear();
+  }
   for (Sample& sample : samples) {
     const std::int64_t fed_length = sample.fed_length();
     const bool is_first = waiting.samples.empty();
@@ -122,14 +133,14 @@ void BatchPlanner::add_together(std::vector<Sample> samples) {
   total_work_ += waiting.base + waiting.left;
   waiting_work_ += waiting.base + waiting.left;
   waiting_.push_back(std::move(waiting));
-  while (end_is_far())
-    plan_next_piece();
+  while (end_is_far() || next_is_skipped())
+    plan_next();
 }
 
 void BatchPlanner::finish() {
   while (!waiting_.empty())
-    plan_next_piece();
-  if (!open_.batch.pieces.empty()) close_batch();
+    plan_next();
+  if (!open_.batch.pieces.empty() || !open_.skipped.empty()) close_batch();
 }
 
 std::optional<PlannedBatch> BatchPlanner::next() {
@@ -143,6 +154,11 @@ bool BatchPlanner::end_is_far() const {
   return waiting_work_.rows / kShares >= options_.batch_tokens;
 }
 
+// These wait for nothing but their turn, or a dataset of nothing else would pile up.
+bool BatchPlanner::next_is_skipped() const {
+  return !waiting_.empty() && is_skipped(*waiting_.front().samples.front());
+}
+
 // Once the end is near all samples are here, for only then is anything planned.
 double BatchPlanner::budget_of_next_batch() const {
   if (end_is_far()) return std::numeric_limits<double>::infinity();
@@ -152,13 +168,20 @@ double BatchPlanner::budget_of_next_batch() const {
   return std::max({share, efficient, unnoticed});
 }
 
-void BatchPlanner::plan_next_piece() {
+void BatchPlanner::plan_next() {
+  if (next_is_skipped()) return plan_skipped_sample();
   if (open_.batch.pieces.empty()) open_budget_ = budget_of_next_batch();
   WaitingSamples& waiting = waiting_.front();
   const Piece piece = next_piece(waiting);
   if (!fits_open_batch(piece.work)) return close_batch();
   add_to_open_batch(waiting, piece);
   if (waiting.num_planned == waiting.work.size()) waiting_.pop_front();
+}
+
+void BatchPlanner::plan_skipped_sample() {
+  open_.skipped.push_back(std::move(waiting_.front().samples.front()));
+  waiting_.pop_front();
+  if (open_.skipped.size() == kMostSkipped) close_batch();
 }
 
 // An equal share of what is left of the sample, so that no small rest pays for the base again.

@@ -22,6 +22,9 @@ struct PlannedBatch {
   // The sample of each piece. Shared by the batches that a sample spans: it goes with the last of
   // them.
   std::vector<std::shared_ptr<const Sample>> samples;
+  // Samples that nothing is computed for, but which become durable with the batch like the others.
+  // A batch may have nothing else.
+  std::vector<std::shared_ptr<const Sample>> skipped;
 };
 
 struct PlanOptions {
@@ -42,6 +45,9 @@ struct PlanOptions {
 // efficient. A cut that cost alone asks for is made only where the piece costs about twice the base
 // rows that it computes again, or more.
 //
+// A skipped sample (SampleStatus::Skipped) goes with the batch that is open when its turn comes. It
+// costs nothing, so it alters no other batch.
+//
 // Deterministic: what comes out depends on the samples, in their order, and the options alone, so
 // batch 4711 is the same batch in every run and after every resume. Keeps the samples of the next
 // dozen full batches, so that it sees the end before it comes. Threads: one thread at a time.
@@ -52,7 +58,8 @@ class BatchPlanner {
   // Adds a sample, in dataset order; completes any number of batches.
   void add(Sample sample);
 
-  // The same for successive samples of one record, its alternative targets.
+  // The same for successive samples of one record, its alternative targets. None of several is
+  // skipped.
   void add_alternatives(std::vector<Sample> samples);
 
   // After the last sample: plans what is left and completes all batches.
@@ -82,7 +89,9 @@ class BatchPlanner {
   void add_together(std::vector<Sample> samples);
   bool end_is_far() const;
   double budget_of_next_batch() const;
-  void plan_next_piece();
+  bool next_is_skipped() const;
+  void plan_next();
+  void plan_skipped_sample();
   Piece next_piece(const WaitingSamples& waiting) const;
   std::int64_t num_pieces(const WaitingSamples& waiting) const;
   bool fits_open_batch(const SweepWork& work) const;

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <limits>
 #include <set>
 #include <string_view>
@@ -14,6 +11,8 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "coordinator/dataset_files.h"
+#include "storage/byte_stream.h"
 #include "storage/error.h"
 #include "storage/nearest_name.h"
 
@@ -217,14 +216,15 @@ void require_one(std::string_view where, const json& object, const char* key, co
 }
 
 // One target, or alternatives.
-void require_target(std::string_view where, const json& object) {
+void check_target(std::string_view where, const json& object, TargetKeys target_keys) {
   constexpr std::array<const char*, 4> kTargets = {
       "target", "target_ids", "targets", "targets_ids"};
   for (std::size_t i = 0; i < kTargets.size(); ++i) {
     for (std::size_t k = i + 1; k < kTargets.size(); ++k)
       refuse_both(where, object, kTargets[i], kTargets[k]);
   }
-  if (!object.contains("targets") && !object.contains("targets_ids")) {
+  const bool has_alternatives = object.contains("targets") || object.contains("targets_ids");
+  if (target_keys == TargetKeys::Required && !has_alternatives) {
     require_one(where, object, "target", "target_ids");
   }
 }
@@ -250,11 +250,12 @@ std::vector<EvidenceRecord> evidence_of(std::string_view where, const json& obje
   return evidence;
 }
 
-DatasetRecord parse_record(std::string_view where, std::string_view line, std::string default_id) {
+DatasetRecord parse_record(
+    std::string_view where, std::string_view line, std::string default_id, TargetKeys target_keys) {
   const json object = parse_object(where, line);
   refuse_unknown_keys(where, object);
   require_one(where, object, "prompt", "input_ids");
-  require_target(where, object);
+  check_target(where, object, target_keys);
   refuse_both(where, object, "units", "unit_tokens");
   return {
       .where = std::string(where),
@@ -272,75 +273,201 @@ DatasetRecord parse_record(std::string_view where, std::string_view line, std::s
       .evidence = evidence_of(where, object)};
 }
 
-std::ifstream open_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    throw IoError(fmt::format(
-        "{}: cannot open the dataset; check data.path: {}", path.string(), std::strerror(errno)));
+DatasetRecord record_of_question(const SquadTemplate& prompts, const SquadQuestion& question) {
+  if (question.mistake) throw DataError(*question.mistake);
+  DatasetRecord record{.where = question.where, .id = question.id};
+  if (!question.answer) {
+    record.skip_reason = fmt::format("{}: the question has no answer", question.where);
+    return record;
   }
-  return file;
+  SquadPrompt made = prompts.prompt_of(question);
+  record.prompt = std::move(made.prompt);
+  record.target = std::move(made.target);
+  record.context = std::move(made.context);
+  for (const CharRange& range : made.evidence)
+    record.evidence.push_back({.chars = range, .box = {}});
+  return record;
 }
 
-void check_read(const std::ifstream& file, const std::filesystem::path& path) {
-  if (file.bad()) {
-    throw IoError(fmt::format(
-        "{}: cannot read the dataset; check data.path: {}", path.string(), std::strerror(errno)));
+// The id of a line that cannot be read as a record, if that much of it can be.
+std::optional<std::string> id_of_line(const DatasetEntry& entry, std::string_view line) {
+  const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return std::nullopt;
+  try {
+    return optional_value(entry.where, object, "id", id_of).value_or(entry.default_id);
+  } catch (const DataError&) {
+    return std::nullopt;
   }
 }
+
+// The entries of one file. Throws what next_entry() throws.
+class EntrySource {
+ public:
+  virtual ~EntrySource() = default;
+  virtual bool next(DatasetEntry& entry) = 0;  // all but its index; false at the end
+};
+
+class LineEntries : public EntrySource {
+ public:
+  LineEntries(const DatasetFile& file, bool name_in_id)
+      : name_(file.name),
+        name_in_id_(name_in_id),
+        lines_(file.path) {}
+
+  bool next(DatasetEntry& entry) override {
+    std::string line;
+    if (!next_line(line)) return false;
+    entry.where = fmt::format("{}:{}", name_, line_number_);
+    entry.default_id = name_in_id_ ? entry.where : std::to_string(line_number_);
+    entry.content = std::move(line);
+    return true;
+  }
+
+ private:
+  // The next line that is not empty. False at the end.
+  bool next_line(std::string& line) {
+    constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+    while (lines_.next(line)) {
+      ++line_number_;
+      if (line_number_ == 1 && line.starts_with(kByteOrderMark)) {
+        line.erase(0, kByteOrderMark.size());
+      }
+      // A carriage return before the line's end is white space to JSON.
+      if (line.find_first_not_of(" \t\r") != std::string::npos) return true;
+    }
+    return false;
+  }
+
+  std::string name_;
+  bool name_in_id_;
+  LineReader lines_;
+  std::int64_t line_number_ = 0;
+};
+
+class QuestionEntries : public EntrySource {
+ public:
+  explicit QuestionEntries(const DatasetFile& file)
+      : questions_(read_squad(file.path, file.name)) {}
+
+  bool next(DatasetEntry& entry) override {
+    if (next_ == questions_.size()) return false;
+    entry.content = std::move(questions_[next_++]);
+    const auto& question = std::get<SquadQuestion>(entry.content);
+    entry.where = question.where;
+    entry.default_id = question.id;
+    return true;
+  }
+
+ private:
+  std::vector<SquadQuestion> questions_;
+  std::size_t next_ = 0;
+};
 
 }  // namespace
 
 class DatasetReader::Impl {
  public:
-  explicit Impl(const DataOptions& options) : path_(options.path), limit_(options.limit) {
-    if (options.format != "jsonl") {
-      throw JobError(fmt::format("data.format must be jsonl: {}", options.format));
+  Impl(const DataOptions& options, TargetKeys target_keys)
+      : options_(options),
+        target_keys_(target_keys),
+        files_(find_dataset_files(options)),
+        prompts_(options) {
+    if (options.format != "jsonl" && options.format != "squad") {
+      throw JobError(fmt::format("data.format must be jsonl or squad: {}", options.format));
     }
-    file_ = open_file(path_);
+    open_next_file();
   }
 
-  std::optional<DatasetRecord> next() {
-    if (limit_ > 0 && num_records_ == limit_) return std::nullopt;
-    if (!read_line()) return std::nullopt;
-    const std::int64_t index = num_records_++;
-    const std::string where = fmt::format("{}:{}", path_.filename().string(), line_number_);
-    DatasetRecord record = parse_record(where, line_, std::to_string(line_number_));
-    record.index = index;
+  std::optional<DatasetEntry> next_entry() {
+    while (num_passed_ < options_.skip) {
+      DatasetEntry passed;
+      if (!read(passed)) return std::nullopt;
+      ++num_passed_;
+    }
+    if (options_.limit > 0 && num_entries_ == options_.limit) return std::nullopt;
+    DatasetEntry entry;
+    if (!read(entry)) return std::nullopt;
+    entry.index = num_entries_++;
+    return entry;
+  }
+
+  DatasetRecord record_of(const DatasetEntry& entry) const {
+    const auto* line = std::get_if<std::string>(&entry.content);
+    DatasetRecord record =
+        line != nullptr ? parse_record(entry.where, *line, entry.default_id, target_keys_)
+                        : record_of_question(prompts_, std::get<SquadQuestion>(entry.content));
+    record.index = entry.index;
     return record;
   }
 
- private:
-  // Moves on to the next line that is not empty. False at the end.
-  bool read_line() {
-    constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-    while (std::getline(file_, line_)) {
-      ++line_number_;
-      if (line_number_ == 1 && line_.starts_with(kByteOrderMark)) {
-        line_.erase(0, kByteOrderMark.size());
-      }
-      // A carriage return before the line's end is white space to JSON.
-      if (line_.find_first_not_of(" \t\r") != std::string::npos) return true;
-    }
-    check_read(file_, path_);
-    return false;
+  std::string id_of(const DatasetEntry& entry) const {
+    const auto* line = std::get_if<std::string>(&entry.content);
+    if (line == nullptr) return entry.default_id;
+    return id_of_line(entry, *line).value_or(entry.where);
   }
 
-  std::filesystem::path path_;
-  std::int64_t limit_;
-  std::ifstream file_;
-  std::string line_;
-  std::int64_t line_number_ = 0;
-  std::int64_t num_records_ = 0;
+ private:
+  void open_next_file() {
+    const DatasetFile& file = files_.files[num_opened_++];
+    if (options_.format == "squad") {
+      source_ = std::make_unique<QuestionEntries>(file);
+    } else {
+      source_ = std::make_unique<LineEntries>(file, files_.are_shards);
+    }
+  }
+
+  // False at the end of the last file. A file that cannot be read is the last one.
+  bool read(DatasetEntry& entry) {
+    try {
+      while (source_ != nullptr && !source_->next(entry)) {
+        source_.reset();
+        if (num_opened_ < files_.files.size()) open_next_file();
+      }
+    } catch (...) {
+      source_.reset();
+      throw;
+    }
+    return source_ != nullptr;
+  }
+
+  DataOptions options_;
+  TargetKeys target_keys_;
+  DatasetFiles files_;
+  SquadTemplate prompts_;
+  std::unique_ptr<EntrySource> source_;  // none at the end
+  std::size_t num_opened_ = 0;           // files
+  std::int64_t num_passed_ = 0;
+  std::int64_t num_entries_ = 0;
 };
 
-DatasetReader::DatasetReader(const DataOptions& options) : impl_(std::make_unique<Impl>(options)) {}
+std::size_t DatasetEntry::num_bytes() const {
+  if (const auto* line = std::get_if<std::string>(&content)) return line->size();
+  const auto& asked = std::get<SquadQuestion>(content);
+  return asked.context->size() + asked.question.size();
+}
+
+DatasetReader::DatasetReader(const DataOptions& options, TargetKeys target_keys)
+    : impl_(std::make_unique<Impl>(options, target_keys)) {}
 
 DatasetReader::~DatasetReader() = default;
 DatasetReader::DatasetReader(DatasetReader&&) noexcept = default;
 DatasetReader& DatasetReader::operator=(DatasetReader&&) noexcept = default;
 
+std::optional<DatasetEntry> DatasetReader::next_entry() {
+  return impl_->next_entry();
+}
+
+DatasetRecord DatasetReader::record_of(const DatasetEntry& entry) const {
+  return impl_->record_of(entry);
+}
+
+std::string DatasetReader::id_of(const DatasetEntry& entry) const {
+  return impl_->id_of(entry);
+}
+
 std::optional<DatasetRecord> DatasetReader::next() {
-  return impl_->next();
+  const auto entry = next_entry();
+  return entry ? std::optional(record_of(*entry)) : std::nullopt;
 }
 
 }  // namespace limn

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace limn {
 
@@ -55,10 +56,25 @@ struct ModelOptions {
   bool operator==(const ModelOptions&) const = default;
 };
 
+// What becomes of a record that cannot be read or explained.
+enum class OnError {
+  Fail,  // it ends the run before anything is computed
+  Skip,  // it is a sample with status 2 and a message
+};
+
+// What of a question's context is the evidence of its answer.
+enum class EvidenceKind { Answer, Sentence, None };
+
 struct DataOptions {
-  std::filesystem::path path;
+  std::filesystem::path path;  // of a file, or of a folder of files, or a pattern of files' paths
   std::string format = "jsonl";
-  std::int64_t limit = 0;  // 0: all
+  std::int64_t limit = 0;               // 0: all
+  std::int64_t skip = 0;                // records before the first one
+  std::vector<std::string> sample_ids;  // none: all
+  OnError on_error = OnError::Fail;
+  std::string prompt_template =  // of SQuAD's questions
+      "{context}\nQuestion: {question}\nAnswer:";
+  EvidenceKind evidence = EvidenceKind::Answer;  // of SQuAD's questions
 
   bool operator==(const DataOptions&) const = default;
 };
@@ -106,5 +122,10 @@ struct Job {
 
   bool operator==(const Job&) const = default;
 };
+
+// Whether the model itself gives the targets, not the dataset.
+inline bool generates_targets(const Job& job) {
+  return job.explain.target == "generate";
+}
 
 }  // namespace limn

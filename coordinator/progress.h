@@ -11,10 +11,10 @@ struct Progress {
   std::int64_t samples_done = 0;
   std::int64_t samples_total = 0;
   std::int64_t batches_done = 0;
-  std::int64_t batches_total = 0;
-  std::int64_t rows_done = 0;   // by this start
-  std::int64_t rows_total = 0;  // that this start has to do
-  double elapsed_s = 0;         // since this start
+  std::int64_t batches_total = 0;  // 0: not known
+  std::int64_t rows_done = 0;      // by this start
+  std::int64_t rows_total = 0;     // that this start has to do
+  double elapsed_s = 0;            // since this start
 };
 
 }  // namespace limn

@@ -118,38 +118,51 @@ Sequence encode_together(
       .prompt_bytes = std::ssize(prompt)};
 }
 
-void check_not_empty(const DatasetRecord& record) {
+void check_prompt_not_empty(const DatasetRecord& record) {
   if (record.prompt && without_trailing_white_space(*record.prompt).empty()) {
     refuse(record, "prompt must not be empty or white space alone");
   }
   if (record.input_ids && record.input_ids->empty()) refuse(record, "input_ids must not be empty");
+}
+
+void check_target_not_empty(const DatasetRecord& record) {
+  if (!record.target && !record.target_ids) {
+    refuse(record, "the model has given no target; the dataset has changed since it was asked");
+  }
   if (record.target && record.target->empty()) refuse(record, "target must not be empty");
   if (record.target_ids && record.target_ids->empty()) {
     refuse(record, "target_ids must not be empty");
   }
 }
 
+void check_has_tokenizer(const DatasetRecord& record, const Tokenizer* tokenizer) {
+  if (tokenizer != nullptr || (!record.prompt && !record.target)) return;
+  refuse(
+      record,
+      "text needs a tokenizer; put tokenizer.json into the model's folder or give input_ids and "
+      "target_ids");
+}
+
+// On its own.
+Passage prompt_of(const DatasetRecord& record, const Tokenizer* tokenizer) {
+  return record.prompt ? encode(*tokenizer, *record.prompt, SpecialTokens::Add)
+                       : passage_of_ids(tokenizer, *record.input_ids);
+}
+
 Sequence sequence_of(const DatasetRecord& record, const Tokenizer* tokenizer) {
-  check_not_empty(record);
-  if (tokenizer == nullptr && (record.prompt || record.target)) {
-    refuse(
-        record,
-        "text needs a tokenizer; put tokenizer.json into the model's folder or give input_ids and "
-        "target_ids");
-  }
+  check_prompt_not_empty(record);
+  check_target_not_empty(record);
+  check_has_tokenizer(record, tokenizer);
   if (record.prompt && record.target) return encode_together(record, *tokenizer, *record.prompt);
   return joined(
-      record.prompt ? encode(*tokenizer, *record.prompt, SpecialTokens::Add)
-                    : passage_of_ids(tokenizer, *record.input_ids),
+      prompt_of(record, tokenizer),
       record.target ? encode(*tokenizer, *record.target, SpecialTokens::Omit)
                     : passage_of_ids(tokenizer, *record.target_ids));
 }
 
-void check_fits(const DatasetRecord& record, const Sequence& sequence, const ModelLimits& limits) {
-  if (sequence.prompt_length == 0 || sequence.target_length() == 0) {
-    refuse(record, "prompt and target must have at least one token each; lengthen them");
-  }
-  for (const TokenRecord& token : sequence.whole.tokens) {
+void check_tokens(
+    const DatasetRecord& record, std::span<const TokenRecord> tokens, const ModelLimits& limits) {
+  for (const TokenRecord& token : tokens) {
     if (token.id < limits.vocab_size) continue;
     refuse(
         record,
@@ -157,6 +170,13 @@ void check_fits(const DatasetRecord& record, const Sequence& sequence, const Mod
         limits.vocab_size,
         token.id);
   }
+}
+
+void check_fits(const DatasetRecord& record, const Sequence& sequence, const ModelLimits& limits) {
+  if (sequence.prompt_length == 0 || sequence.target_length() == 0) {
+    refuse(record, "prompt and target must have at least one token each; lengthen them");
+  }
+  check_tokens(record, sequence.whole.tokens, limits);
   const std::int64_t fed_length = std::ssize(sequence.whole.tokens) - 1;
   if (limits.max_positions > 0 && fed_length > limits.max_positions) {
     refuse(
@@ -215,7 +235,11 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
   check_fits(record, sequence, limits_);
   check_evidence(record, sequence.whole.text);
 
-  Sample sample{.index = record.index, .record = {}, .prompt_length = sequence.prompt_length};
+  Sample sample{
+      .index = record.index,
+      .record_index = record.index,
+      .record = {},
+      .prompt_length = sequence.prompt_length};
   sample.record.id = record.id;
   const UnitSource source = unit_source(sequence);
   PromptUnits units = units_.prompt_units(record, source);
@@ -231,6 +255,46 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
   sample.record.text = std::move(sequence.whole.text);
   sample.record.tokens = std::move(sequence.whole.tokens);
   return sample;
+}
+
+Sample SamplePreparer::prepare_prompt(const DatasetRecord& record) const {
+  check_prompt_not_empty(record);
+  check_has_tokenizer(record, tokenizer_);
+  Passage prompt = prompt_of(record, tokenizer_);
+  if (prompt.tokens.empty()) refuse(record, "the prompt must have at least one token; lengthen it");
+  check_tokens(record, prompt.tokens, limits_);
+  if (limits_.max_positions > 0 && std::ssize(prompt.tokens) > limits_.max_positions) {
+    refuse(
+        record,
+        "the model takes at most {} tokens, which leaves no room for an answer; shorten the "
+        "prompt: {}",
+        limits_.max_positions,
+        std::ssize(prompt.tokens));
+  }
+  Sample sample{
+      .index = record.index,
+      .record_index = record.index,
+      .record = {},
+      .prompt_length = std::ssize(prompt.tokens)};
+  sample.record.id = record.id;
+  sample.record.text = std::move(prompt.text);
+  sample.record.tokens = std::move(prompt.tokens);
+  return sample;
+}
+
+GenerationPrompt SamplePreparer::generation_prompt(const Sample& prompt) const {
+  GenerationPrompt result{
+      .record_index = prompt.record_index, .tokens = {}, .max_new_tokens = options_.max_new_tokens};
+  for (const TokenRecord& token : prompt.record.tokens)
+    result.tokens.push_back(token.id);
+  // The last token of an answer is fed to nobody.
+  const std::int64_t room = limits_.max_positions - prompt.prompt_length + 1;
+  if (limits_.max_positions > 0) result.max_new_tokens = std::min(result.max_new_tokens, room);
+  return result;
+}
+
+std::string SamplePreparer::text_of(std::span<const std::int32_t> token_ids) const {
+  return passage_of_ids(tokenizer_, token_ids).text;
 }
 
 }  // namespace limn

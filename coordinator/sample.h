@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
 
 #include "coordinator/dataset.h"
+#include "coordinator/generation.h"
 #include "coordinator/job.h"
 #include "coordinator/tokenizer.h"
 #include "coordinator/unit_maker.h"
@@ -19,7 +22,8 @@ struct ModelLimits {
 };
 
 struct Sample {
-  std::int64_t index = 0;  // in the dataset
+  std::int64_t index = 0;         // counts the samples of the job from 0
+  std::int64_t record_index = 0;  // that of its record
   // Prompt followed by target. `delta` is empty, the targets' log_prob NaN.
   SampleRecord record;
   std::int64_t prompt_length = 0;      // tokens; the first target's position
@@ -45,6 +49,18 @@ class SamplePreparer {
   // or target, a token the model does not have, a sequence longer than the model allows, evidence
   // outside the text, what UnitMaker refuses, no unit in the prompt.
   Sample prepare(const DatasetRecord& record) const;
+
+  // The prompt alone, its white space at the end kept, for a model that will give the target: no
+  // units, no targets. Throws DataError naming the record's place: an empty prompt, a token the
+  // model does not have, no room for an answer.
+  Sample prepare_prompt(const DatasetRecord& record) const;
+
+  // What the model is asked: the tokens of a prompt that prepare_prompt() made, and how many more
+  // job and model allow.
+  GenerationPrompt generation_prompt(const Sample& prompt) const;
+
+  // Tokens as text; empty without a tokenizer.
+  std::string text_of(std::span<const std::int32_t> token_ids) const;
 
  private:
   const Tokenizer* tokenizer_;

@@ -1,43 +1,34 @@
 // The coordinator: hands batches to groups, collects deltas, makes them durable.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <future>
 #include <map>
+#include <optional>
 #include <unordered_set>
-#include <vector>
 
 #include "coordinator/batch_source.h"
+#include "coordinator/dealer.h"
+#include "coordinator/leader_service.h"
 #include "coordinator/progress.h"
-#include "coordinator/stop_request.h"
 #include "sharding/mailbox.h"
 #include "storage/run_directory.h"
 
 namespace limn {
 
-enum class RunOutcome {
-  Done,     // every batch of the plan is in a sealed part
-  Stopped,  // what was complete is in sealed parts; a later start goes on
-};
-
 struct ScheduleOptions {
   DatasetSurvey survey;
   std::unordered_set<std::int64_t> finished_batches;  // those of the run directory
   double interval_s = 60;                             // between two seals
-  std::vector<int> leaders;                           // ranks of the groups' leaders
-  std::function<StopRequest()> stop_request;
-  std::function<void(const Progress&)> report;  // called some times a second
+  ServiceOptions service;
 };
 
-// Deals out batches dynamically: a group that is faster gets more, and none gets a second one to
-// hold while another has none. What is computed does not depend on the order in which results
+// Deals out the batches of the plan. What is computed does not depend on the order in which results
 // arrive. Parts are sealed by a thread of their own, one after the other, while leaders are served:
 // a slow disk keeps no group waiting, until it takes longer for a part than the interval. Borrows:
 // all that it is made of.
-class Schedule {
+class Schedule final : public LeaderService {
  public:
   Schedule(
       const Mailbox& mailbox,
@@ -45,64 +36,42 @@ class Schedule {
       RunDirectory& run_directory,
       ScheduleOptions options);
 
-  // Serves the leaders until every batch is sealed or a stop was asked for. StopRequest::FinishPart
-  // waits for the batches that are being computed; StopRequest::Now does not, and leaves the
-  // leaders without an answer: the caller ends the job. Threads: one thread, which alone receives
-  // LetterTag::ToCoordinator.
+  // Threads: one thread, which alone receives LetterTag::ToCoordinator.
   //
   // Throws IoError when a part cannot be written, DataError when the dataset has changed since its
-  // survey, InternalError when a result makes no sense; before that it waits for the batches that
-  // are being computed and dismisses the leaders, so that all ranks leave the run in order and can
-  // agree on the failure. What was complete and not sealed is lost.
-  RunOutcome run();
+  // survey, InternalError when a result makes no sense. What was complete and not sealed is lost.
+  RunOutcome run() override;
 
-  // Makes run() seal what is complete and return as for StopRequest::Now, or throw without waiting
-  // when it has failed. Any thread.
-  void abandon() { abandoned_.store(true); }
+  // Seals what is complete before it returns.
+  void abandon() override { dealer_.abandon(); }
 
-  // Batches that this start computed and sealed.
-  std::int64_t num_sealed_batches() const { return num_sealed_batches_; }
+  // Those that are sealed.
+  std::int64_t num_durable_batches() const override { return num_sealed_batches_; }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  // What a leader has, and still wants.
-  struct Leader {
-    int rank = 0;
-    int num_held = 0;       // batches without a result
-    int num_asked_for = 0;  // batches more
-  };
-
   RunOutcome serve();
   StopRequest current_request() const;
-  void receive_letters();
-  std::optional<Letter> letter_within(std::chrono::milliseconds time);
-  void take(const Letter& letter);
-  Leader* next_leader();
   void hand_out();
   std::optional<PlannedBatch> next_unfinished();
   void commit(const BatchResult& result);
+  void commit(const PlannedBatch& planned, const BatchResult& result);
   void count_as_done(const PlannedBatch& planned);
+  void seal_if_due();
   void begin_seal();
   bool has_sealed() const;
   void end_seal();
   void seal_everything();
-  void dismiss_leaders();
   void report();
 
-  const Mailbox& mailbox_;
+  Dealer dealer_;
   BatchSource& source_;
   RunDirectory& run_directory_;
   ScheduleOptions options_;
-  std::atomic<bool> abandoned_ = false;
-
   bool source_is_dry_ = false;
-  bool takes_more_ = true;  // false once a stop was asked for
-  std::vector<Leader> leaders_;
+  bool takes_more_ = true;                           // false once a stop was asked for
   std::map<std::int64_t, PlannedBatch> handed_out_;  // by batch id
-  // That leaders have yet to send: for every batch a result, before the first ones a word that they
-  // are ready.
-  std::int64_t num_letters_due_ = 0;
   std::map<std::int64_t, std::int64_t>
       open_perturbations_;  // by index of a sample that is under way
   OpenPart part_;

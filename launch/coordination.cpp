@@ -3,11 +3,16 @@
 #include <filesystem>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include <ATen/Parallel.h>
+#include <fmt/ranges.h>
+
+#include "coordinator/dataset_files.h"
 #include "launch/job_file.h"
 #include "launch/version.h"
-#include "storage/fingerprint.h"
 #include "worker/decoder_cost.h"
+#include "worker/end_tokens.h"
 #include "worker/model_fingerprint.h"
 
 namespace limn {
@@ -22,14 +27,21 @@ constexpr const char* kNumericsVersion = "3";
 // the ids of finished batches mean nothing under another rule.
 constexpr const char* kPlanVersion = "3";
 
-RunManifest manifest_of(const Job& job, const Checkpoint& checkpoint, SweepCompute arithmetic) {
+RunManifest manifest_of(
+    const Job& job,
+    const Checkpoint& checkpoint,
+    SweepCompute arithmetic,
+    const std::vector<std::int32_t>& end_tokens) {
   RunManifest manifest;
   const std::string model = model_fingerprint(checkpoint);
   manifest.fingerprint = value_fingerprint(job);
-  manifest.fingerprint["dataset"] = file_fingerprint(job.data.path);
+  manifest.fingerprint["dataset"] = dataset_fingerprint(job.data);
   manifest.fingerprint["model"] = model;
   manifest.fingerprint["numerics"] = kNumericsVersion;
   manifest.fingerprint["plan"] = kPlanVersion;
+  if (generates_targets(job)) {
+    manifest.fingerprint["end tokens"] = fmt::format("{}", fmt::join(end_tokens, ","));
+  }
   manifest.attributes = {
       .job = to_toml(job),
       .model = model,
@@ -56,18 +68,33 @@ Coordination prepare_coordination(
   const ModelLimits limits{
       .vocab_size = model.decoder.vocab_size, .max_positions = model.decoder.max_positions};
   const SamplePreparer preparer(tokenizer.get(), job.explain, limits);
+  std::vector<std::int32_t> end_tokens;
+  if (generates_targets(job)) end_tokens = read_end_tokens(job.model.path);
   RunDirectory run_directory =
-      RunDirectory::open(job.output.path, manifest_of(job, checkpoint, arithmetic));
+      RunDirectory::open(job.output.path, manifest_of(job, checkpoint, arithmetic, end_tokens));
   auto finished_batches = run_directory.finished_batches();
   const SweepCost cost = sweep_cost(model.decoder);
-  const DatasetSurvey survey = survey_dataset(job, preparer, cost, finished_batches);
+  const DatasetSurvey survey =
+      generates_targets(job)
+          ? survey_prompts(job, preparer, at::get_num_threads())
+          : survey_dataset(job, preparer, cost, finished_batches, at::get_num_threads());
   return {
       .tokenizer = std::move(tokenizer),
       .preparer = preparer,
       .run_directory = std::move(run_directory),
       .sweep_cost = cost,
       .finished_batches = std::move(finished_batches),
-      .survey = survey};
+      .survey = survey,
+      .end_tokens = std::move(end_tokens)};
+}
+
+void survey_generated_targets(Coordination& coordination, const Job& job) {
+  coordination.survey = survey_dataset(
+      job,
+      coordination.preparer,
+      coordination.sweep_cost,
+      coordination.finished_batches,
+      at::get_num_threads());
 }
 
 }  // namespace limn

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_set>
+#include <vector>
 
 #include "coordinator/batch_source.h"
 #include "coordinator/job.h"
@@ -23,15 +24,22 @@ struct Coordination {
   RunDirectory run_directory;
   SweepCost sweep_cost;  // of the model
   std::unordered_set<std::int64_t> finished_batches;
+  // Where the model gives the targets, of the prompts alone: batches and rows are not known before.
   DatasetSurvey survey;
+  std::vector<std::int32_t> end_tokens;  // of the model; empty unless it gives the targets
 };
 
-// Opens the run's directory, continuing an earlier start, and reads the dataset from end to end.
+// Opens the run's directory, continuing an earlier start, and reads the dataset from end to end, on
+// as many threads as the rank computes with.
 // Throws what Tokenizer::load, RunDirectory::open and survey_dataset throw.
 Coordination prepare_coordination(
     const Job& job,
     const ModelConfig& model,
     const Checkpoint& checkpoint,
     SweepCompute arithmetic);
+
+// Reads the dataset again, now that the model has given all targets. Throws what survey_dataset
+// throws.
+void survey_generated_targets(Coordination& coordination, const Job& job);
 
 }  // namespace limn

@@ -13,14 +13,12 @@ namespace limn {
 
 CoordinatorThread::CoordinatorThread(
     const ProcessMesh& mesh,
-    const Job& job,
-    Coordination& coordination,
-    std::function<void(std::int64_t num_sealed_batches)> leave)
-    : run_directory_(coordination.run_directory),
+    RunDirectory& run_directory,
+    const Make& make,
+    std::function<void(std::int64_t num_durable_batches)> leave)
+    : run_directory_(run_directory),
       progress_line_(describe_terminal(STDERR_FILENO), std::cerr),
-      source_(job, coordination.preparer, coordination.sweep_cost),
-      schedule_(
-          mesh.mailbox(), source_, coordination.run_directory, options(mesh, job, coordination)),
+      service_(make(options(mesh))),
       leave_(std::move(leave)),
       thread_([this] { serve(); }) {}
 
@@ -30,7 +28,7 @@ CoordinatorThread::~CoordinatorThread() {
 }
 
 void CoordinatorThread::abandon() {
-  schedule_.abandon();
+  service_->abandon();
 }
 
 void CoordinatorThread::join() {
@@ -39,24 +37,19 @@ void CoordinatorThread::join() {
 
 void CoordinatorThread::serve() {
   try {
-    outcome_ = schedule_.run();
+    outcome_ = service_->run();
     progress_line_.finish(last_progress_);
     const bool at_once = requested_stop() == StopRequest::Now;
-    if (at_once && outcome_ == RunOutcome::Stopped) leave_(schedule_.num_sealed_batches());
+    if (at_once && outcome_ == RunOutcome::Stopped) leave_(num_durable_batches());
   } catch (...) {
     failure_ = std::current_exception();
   }
 }
 
-ScheduleOptions CoordinatorThread::options(
-    const ProcessMesh& mesh, const Job& job, const Coordination& coordination) {
-  ScheduleOptions options;
-  options.survey = coordination.survey;
-  options.finished_batches = coordination.finished_batches;
-  options.interval_s = job.checkpoint.interval_s;
-  for (int group = 0; group < mesh.num_groups(); ++group) {
+ServiceOptions CoordinatorThread::options(const ProcessMesh& mesh) {
+  ServiceOptions options;
+  for (int group = 0; group < mesh.num_groups(); ++group)
     options.leaders.push_back(mesh.leader_of(group));
-  }
   options.stop_request = [this] { return stop_request(); };
   options.report = [this](const Progress& progress) {
     last_progress_ = progress;

@@ -5,37 +5,39 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <thread>
 
-#include "coordinator/batch_source.h"
-#include "coordinator/job.h"
+#include "coordinator/leader_service.h"
 #include "coordinator/progress.h"
-#include "coordinator/schedule.h"
 #include "coordinator/stop_request.h"
-#include "launch/coordination.h"
 #include "launch/progress_line.h"
 #include "sharding/process_mesh.h"
+#include "storage/run_directory.h"
 
 namespace limn {
 
-// Serves the groups from construction until everything is computed or a stop is asked for, and
-// tells a person how far it is. Borrows: everything. Threads: one thread at a time.
+// Runs a service from construction until it ends, and tells a person how far it is. Borrows: the
+// run directory. Threads: one thread at a time.
 class CoordinatorThread {
  public:
-  // `leave` ends the job and does not return; it is called on the coordinator's thread, after the
-  // seal, when a signal asked to stop at once: the worker may be deep in a sweep.
+  // What makes the service, which outlives the call, from how it is to talk to those outside.
+  using Make = std::function<std::unique_ptr<LeaderService>(ServiceOptions options)>;
+
+  // `leave` ends the job and does not return; it is called on the coordinator's thread, after what
+  // is complete is durable, when a signal asked to stop at once: the worker may be deep in a sweep.
   CoordinatorThread(
       const ProcessMesh& mesh,
-      const Job& job,
-      Coordination& coordination,
-      std::function<void(std::int64_t num_sealed_batches)> leave);
+      RunDirectory& run_directory,
+      const Make& make,
+      std::function<void(std::int64_t num_durable_batches)> leave);
 
   // Abandons and joins.
   ~CoordinatorThread();
   CoordinatorThread(const CoordinatorThread&) = delete;
   CoordinatorThread& operator=(const CoordinatorThread&) = delete;
 
-  // Seals what is complete and stops serving, because the job is about to be ended.
+  // Makes what is complete durable and stops serving, because the job is about to be ended.
   void abandon();
 
   // Waits for the end. What follows may be asked afterwards.
@@ -45,12 +47,11 @@ class CoordinatorThread {
 
   RunOutcome outcome() const { return outcome_; }
 
-  std::int64_t num_sealed_batches() const { return schedule_.num_sealed_batches(); }
+  std::int64_t num_durable_batches() const { return service_->num_durable_batches(); }
 
  private:
   void serve();
-  ScheduleOptions options(
-      const ProcessMesh& mesh, const Job& job, const Coordination& coordination);
+  ServiceOptions options(const ProcessMesh& mesh);
   StopRequest stop_request();
 
   RunDirectory& run_directory_;
@@ -58,8 +59,7 @@ class CoordinatorThread {
   ProgressLine progress_line_;
   bool stop_file_seen_ = false;
   std::chrono::steady_clock::time_point stop_file_looked_for_;
-  BatchSource source_;
-  Schedule schedule_;
+  std::unique_ptr<LeaderService> service_;
   std::function<void(std::int64_t)> leave_;
   RunOutcome outcome_ = RunOutcome::Stopped;
   std::exception_ptr failure_;

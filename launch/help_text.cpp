@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "launch/job_keys.h"
+#include "launch/visible_text.h"
 
 namespace limn {
 
@@ -133,10 +134,15 @@ bool has_more_to_say(const KeyRule& rule) {
          std::holds_alternative<DelimiterRule>(rule);
 }
 
+// The default, on one line.
+std::string default_text(const JobKey& key) {
+  const std::string value = visible_line(value_text(key.get(Job{})));
+  return value.empty() ? "none" : value;
+}
+
 std::string key_help(const JobKey& key) {
-  const std::string value = value_text(key.get(Job{}));
   const std::string fallback =
-      is_required(key) ? "required" : fmt::format("default: {}", value.empty() ? "none" : value);
+      is_required(key) ? "required" : fmt::format("default: {}", default_text(key));
   std::string text = fmt::format("  --{} {}  [{}]\n", key.name, placeholder(key.rule), fallback);
   text += paragraph(key.meaning, 6);
   if (has_more_to_say(key.rule)) text += paragraph(expectation(key.rule), 6);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <toml++/toml.h>
 
 #include "launch/job_keys.h"
@@ -61,12 +62,23 @@ std::string text_of(const toml::node& node) {
   return visible_line(text ? text->get() : toml_text(node));
 }
 
-// Nothing when a node is a date, an array or a table, which no key wants.
+// Nothing when an element is neither a string nor a whole number, which is taken as text.
+std::optional<JobValue> texts_of(const toml::array& list) {
+  std::vector<std::string> texts;
+  for (const toml::node& element : list) {
+    if (!element.is_string() && !element.is_integer()) return std::nullopt;
+    texts.push_back(element.is_string() ? element.as_string()->get() : toml_text(element));
+  }
+  return texts;
+}
+
+// Nothing when a node is a date, a table or a list of such, which no key wants.
 std::optional<JobValue> value_of(const toml::node& node) {
   if (const auto* is_on = node.as_boolean()) return is_on->get();
   if (const auto* whole = node.as_integer()) return whole->get();
   if (const auto* number = node.as_floating_point()) return number->get();
   if (const auto* text = node.as_string()) return text->get();
+  if (const auto* list = node.as_array()) return texts_of(*list);
   return std::nullopt;
 }
 
@@ -205,14 +217,23 @@ toml::table parse_toml(std::string_view toml, std::string_view where) {
   }
 }
 
-std::string toml_text(const JobValue& value) {
-  const auto* text = std::get_if<std::string>(&value);
-  if (!text) return value_text(value);
-  // Always in "quotes", and on one line.
-  const toml::value<std::string> string(*text);
+// Always in "quotes", and on one line.
+std::string quoted_text(const std::string& text) {
+  const toml::value<std::string> string(text);
   std::ostringstream quoted;
   quoted << toml::toml_formatter(string, toml::format_flags::none);
   return quoted.str();
+}
+
+std::string toml_text(const JobValue& value) {
+  if (const auto* text = std::get_if<std::string>(&value)) return quoted_text(*text);
+  if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
+    std::vector<std::string> quoted;
+    for (const std::string& text : *list)
+      quoted.push_back(quoted_text(text));
+    return fmt::format("[{}]", fmt::join(quoted, ", "));
+  }
+  return value_text(value);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "coordinator/text_segments.h"
 #include "storage/error.h"
@@ -32,6 +33,10 @@ constexpr std::array<std::string_view, 8> kWordsOf<UnitKind> = {
 template <>
 constexpr std::array<std::string_view, 2> kWordsOf<UnitsOver> = {"prompt", "context"};
 template <>
+constexpr std::array<std::string_view, 2> kWordsOf<OnError> = {"fail", "skip"};
+template <>
+constexpr std::array<std::string_view, 3> kWordsOf<EvidenceKind> = {"answer", "sentence", "none"};
+template <>
 constexpr std::array<std::string_view, 2> kWordsOf<WeightPlacement> = {"resident", "streamed"};
 
 constexpr std::array<std::string_view, 1> kLaterUnits = {"grid:"};
@@ -39,10 +44,8 @@ constexpr std::array<std::string_view, 4> kDtypes = {"auto", "float32", "bfloat1
 constexpr std::array<std::string_view, 5> kComputes = {
     "auto", "float32", "bfloat16", "bfloat16_delta", "fp8_delta"};
 constexpr std::array<std::string_view, 1> kLaterComputes = {"int8_delta"};
-constexpr std::array<std::string_view, 1> kFormats = {"jsonl"};
-constexpr std::array<std::string_view, 1> kLaterFormats = {"squad"};
-constexpr std::array<std::string_view, 1> kTargets = {"given"};
-constexpr std::array<std::string_view, 1> kLaterTargets = {"generate"};
+constexpr std::array<std::string_view, 2> kFormats = {"jsonl", "squad"};
+constexpr std::array<std::string_view, 2> kTargets = {"given", "generate"};
 constexpr std::array<std::string_view, 3> kDevices = {"auto", "cpu", "cuda"};
 
 // The number that all of `text` is.
@@ -90,6 +93,10 @@ JobValue to_value(const std::string& member) {
   return member;
 }
 
+JobValue to_value(const std::vector<std::string>& member) {
+  return member;
+}
+
 JobValue to_value(const std::filesystem::path& member) {
   return member.string();
 }
@@ -121,6 +128,10 @@ void assign(double& member, const JobValue& value) {
 
 void assign(std::string& member, const JobValue& value) {
   member = std::get<std::string>(value);
+}
+
+void assign(std::vector<std::string>& member, const JobValue& value) {
+  member = std::get<std::vector<std::string>>(value);
 }
 
 void assign(std::filesystem::path& member, const JobValue& value) {
@@ -197,17 +208,47 @@ constexpr std::array kJobKeys = {
         WordRule{kWordsOf<WeightPlacement>},
         "streamed: layers are read anew for every sweep, for models larger than memory"),
     key<&Job::data, &DataOptions::path>(
-        "data.path", KeyEffect::Neutral, PathRule{}, "the dataset to explain"),
+        "data.path",
+        KeyEffect::Neutral,
+        PathRule{},
+        "the dataset to explain: a file, or a folder of files, or a pattern "
+        "(\"shards/*.jsonl.gz\")"),
     key<&Job::data, &DataOptions::format>(
         "data.format",
         KeyEffect::AltersValues,
-        WordRule{kFormats, kLaterFormats},
-        "format of the dataset; jsonl is JSON Lines"),
+        WordRule{kFormats},
+        "format of the dataset: JSON Lines, or SQuAD's JSON, versions 1.1 and 2.0"),
     key<&Job::data, &DataOptions::limit>(
         "data.limit",
         KeyEffect::AltersValues,
         IntegerRule{.minimum = 0},
         "explain only the first so many samples; 0: all"),
+    key<&Job::data, &DataOptions::skip>(
+        "data.skip",
+        KeyEffect::AltersValues,
+        IntegerRule{.minimum = 0},
+        "pass over so many records first"),
+    key<&Job::data, &DataOptions::sample_ids>(
+        "data.sample_ids",
+        KeyEffect::AltersValues,
+        ListRule{},
+        "explain only the records of these ids; none: all"),
+    key<&Job::data, &DataOptions::on_error>(
+        "data.on_error",
+        KeyEffect::AltersValues,
+        WordRule{kWordsOf<OnError>},
+        "what a record that cannot be read or explained does: end the run, or become a skipped "
+        "sample"),
+    key<&Job::data, &DataOptions::prompt_template>(
+        "data.template",
+        KeyEffect::AltersValues,
+        TextRule{},
+        "the prompt of a question of SQuAD's; also {title}"),
+    key<&Job::data, &DataOptions::evidence>(
+        "data.evidence",
+        KeyEffect::AltersValues,
+        WordRule{kWordsOf<EvidenceKind>},
+        "the evidence of a question of SQuAD's: the answer in the context, or its sentence"),
     key<&Job::explain, &ExplainOptions::suppression, &Suppression::kind>(
         "explain.suppression",
         KeyEffect::AltersValues,
@@ -254,8 +295,8 @@ constexpr std::array kJobKeys = {
     key<&Job::explain, &ExplainOptions::target>(
         "explain.target",
         KeyEffect::AltersValues,
-        WordRule{kTargets, kLaterTargets},
-        "which answer is explained; given: the dataset's"),
+        WordRule{kTargets, {}},
+        "which answer is explained; given: the dataset's; generate: the model's own"),
     key<&Job::explain, &ExplainOptions::max_new_tokens>(
         "explain.max_new_tokens",
         KeyEffect::AltersValues,
@@ -318,6 +359,14 @@ std::string expectation_of(const SwitchRule&) {
   return "true or false";
 }
 
+std::string expectation_of(const TextRule&) {
+  return "a text";
+}
+
+std::string expectation_of(const ListRule&) {
+  return "a list of strings";
+}
+
 std::string expectation_of(const DelimiterRule&) {
   return "a string, or a regular expression between slashes";
 }
@@ -340,6 +389,14 @@ std::string_view placeholder_of(const WordRule&) {
 
 std::string_view placeholder_of(const SwitchRule&) {
   return "true|false";
+}
+
+std::string_view placeholder_of(const TextRule&) {
+  return "TEXT";
+}
+
+std::string_view placeholder_of(const ListRule&) {
+  return "A,B,...";
 }
 
 std::string_view placeholder_of(const DelimiterRule&) {
@@ -368,6 +425,20 @@ std::optional<JobValue> parsed(const WordRule&, std::string_view text) {
   return std::string(text);
 }
 
+std::optional<JobValue> parsed(const TextRule&, std::string_view text) {
+  return std::string(text);
+}
+
+std::optional<JobValue> parsed(const ListRule&, std::string_view text) {
+  std::vector<std::string> list;
+  while (!text.empty()) {
+    const std::string_view element = text.substr(0, text.find(','));
+    list.emplace_back(element);
+    text.remove_prefix(std::min(text.size(), element.size() + 1));
+  }
+  return list;
+}
+
 std::optional<JobValue> parsed(const DelimiterRule&, std::string_view text) {
   return std::string(text);
 }
@@ -377,7 +448,7 @@ std::optional<JobValue> parsed(const PathRule&, std::string_view text) {
 }
 
 constexpr std::array<std::string_view, std::variant_size_v<JobValue>> kValueTypes = {
-    "true or false", "a whole number", "a number with a fraction", "a string"};
+    "true or false", "a whole number", "a number with a fraction", "a string", "a list of strings"};
 
 std::string wrong_type(const KeyRule& rule, const JobValue& value) {
   return fmt::format("must be {}, not {}", expectation(rule), kValueTypes.at(value.index()));
@@ -437,6 +508,20 @@ std::optional<std::string> objection_to(const SwitchRule& rule, const JobValue& 
   return std::nullopt;
 }
 
+std::optional<std::string> objection_to(const TextRule& rule, const JobValue& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  if (!text) return wrong_type(rule, value);
+  if (text->empty()) return "must not be empty";
+  return std::nullopt;
+}
+
+std::optional<std::string> objection_to(const ListRule& rule, const JobValue& value) {
+  const auto* list = std::get_if<std::vector<std::string>>(&value);
+  if (!list) return wrong_type(rule, value);
+  if (std::find(list->begin(), list->end(), "") != list->end()) return "must have no empty string";
+  return std::nullopt;
+}
+
 std::optional<std::string> objection_to(const DelimiterRule& rule, const JobValue& value) {
   const auto* delimiter = std::get_if<std::string>(&value);
   if (!delimiter) return wrong_type(rule, value);
@@ -473,6 +558,10 @@ std::string text_of(bool is_on) {
 
 std::string text_of(const std::string& text) {
   return text;
+}
+
+std::string text_of(const std::vector<std::string>& list) {
+  return fmt::format("{}", list);  // ["a", "b"]
 }
 
 }  // namespace

@@ -9,13 +9,14 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "coordinator/job.h"
 
 namespace limn {
 
 // A value as TOML and flags give it.
-using JobValue = std::variant<bool, std::int64_t, double, std::string>;
+using JobValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>>;
 
 // A finite number; a whole number will do.
 struct NumberRule {
@@ -41,14 +42,27 @@ struct WordRule {
 
 struct SwitchRule {};
 
+// A text that is not empty.
+struct TextRule {};
+
+// Texts that are not empty; a flag gives them with commas in between, and an empty list as nothing.
+struct ListRule {};
+
 // What parse_delimiter() takes, or nothing.
 struct DelimiterRule {};
 
 // A path that is not empty. Keys of this kind have no default: they must be given.
 struct PathRule {};
 
-using KeyRule =
-    std::variant<NumberRule, IntegerRule, WordRule, SwitchRule, DelimiterRule, PathRule>;
+using KeyRule = std::variant<
+    NumberRule,
+    IntegerRule,
+    WordRule,
+    SwitchRule,
+    TextRule,
+    ListRule,
+    DelimiterRule,
+    PathRule>;
 
 // Whether another value of the key can lead to other deltas or other batches.
 enum class KeyEffect { AltersValues, Neutral };
@@ -95,8 +109,8 @@ std::optional<JobValue> value_of_text(const KeyRule& rule, std::string_view text
 // by this version, expected auto or float32". Nothing if it is fine.
 std::optional<std::string> objection(const KeyRule& rule, const JobValue& value);
 
-// The value as a person writes it, without quotes; numbers in the shortest form that reads back to
-// the same number.
+// The value as a person writes it, a string without quotes; numbers in the shortest form that reads
+// back to the same number.
 std::string value_text(const JobValue& value);
 
 }  // namespace limn

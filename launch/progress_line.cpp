@@ -51,11 +51,15 @@ std::optional<std::string> time_left(const Progress& progress) {
   return fmt::format("{} left", duration_text(seconds));
 }
 
+double share(std::int64_t done, std::int64_t total) {
+  if (total <= 0) return 0;
+  return std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0);
+}
+
+// By batches, which are alike, where their number is known.
 double fraction_done(const Progress& progress) {
-  if (progress.batches_total <= 0) return 0;
-  const double fraction =
-      static_cast<double>(progress.batches_done) / static_cast<double>(progress.batches_total);
-  return std::clamp(fraction, 0.0, 1.0);
+  return progress.batches_total > 0 ? share(progress.batches_done, progress.batches_total)
+                                    : share(progress.samples_done, progress.samples_total);
 }
 
 constexpr std::string_view kFullBlock = "\u2588";
@@ -79,8 +83,10 @@ std::string bar(double fraction, std::int64_t columns) {
 
 std::string progress_summary(const Progress& progress) {
   std::vector<std::string> facts = {
-      fmt::format("{}/{} samples", progress.samples_done, progress.samples_total),
-      fmt::format("{}/{} batches", progress.batches_done, progress.batches_total)};
+      fmt::format("{}/{} samples", progress.samples_done, progress.samples_total)};
+  if (progress.batches_total > 0) {
+    facts.push_back(fmt::format("{}/{} batches", progress.batches_done, progress.batches_total));
+  }
   if (const auto text = rate(progress)) facts.push_back(*text);
   if (const auto text = time_left(progress)) facts.push_back(*text);
   return fmt::format("{}", fmt::join(facts, ", "));

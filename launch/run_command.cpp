@@ -1,16 +1,21 @@
 #include "launch/run_command.h"
 
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include <ATen/Parallel.h>
 #include <spdlog/spdlog.h>
 
+#include "coordinator/generation_plan.h"
 #include "coordinator/protocol.h"
+#include "coordinator/schedule.h"
+#include "coordinator/target_generation.h"
 #include "launch/bench_command.h"
 #include "launch/command_line.h"
 #include "launch/coordination.h"
@@ -22,8 +27,11 @@
 #include "sharding/device_choice.h"
 #include "sharding/process_mesh.h"
 #include "storage/checkpoint.h"
+#include "storage/generated_targets.h"
 #include "storage/run_directory.h"
 #include "worker/decoder_weights.h"
+#include "worker/generator.h"
+#include "worker/layer_source.h"
 #include "worker/model_family.h"
 #include "worker/streamed_layers.h"
 #include "worker/sweep.h"
@@ -34,8 +42,8 @@ namespace limn {
 
 namespace {
 
-ExitCode stopped_exit_code(std::int64_t num_sealed_batches, const RunDirectory& run_directory) {
-  if (num_sealed_batches == 0) {
+ExitCode stopped_exit_code(std::int64_t num_durable_batches, const RunDirectory& run_directory) {
+  if (num_durable_batches == 0) {
     spdlog::warn("stopped before any batch was finished: {}", run_directory.path().string());
     return ExitCode::NoProgress;
   }
@@ -97,14 +105,15 @@ class Run {
     if (job_.model.placement == WeightPlacement::Streamed) {
       streamed.emplace(checkpoint, model, mesh.tensor_ranks(), dtype, device);
     }
-    const Suppression& suppression = job_.explain.suppression;
-    SweepEngine engine =
-        streamed ? SweepEngine(model.decoder, weights, *streamed, suppression, arithmetic)
-                 : SweepEngine(model.decoder, weights, suppression, arithmetic);
-    const RunOutcome outcome = compute(mesh, engine);
+    ResidentLayers resident(weights.layers);
+    LayerSource& layers = streamed ? static_cast<LayerSource&>(*streamed) : resident;
+    bool is_done = true;
+    if (generates_targets(job_))
+      is_done = generate_targets(mesh, model, weights, layers, arithmetic);
+    if (is_done) is_done = explain(mesh, model, weights, layers, arithmetic);
     if (streamed && coordinates()) log_streaming(streamed->times());
-    if (!everyone_knows(coordinates() && outcome == RunOutcome::Done)) {
-      return coordinates() ? stopped_exit_code(num_sealed_batches_, coordination_->run_directory)
+    if (!is_done) {
+      return coordinates() ? stopped_exit_code(num_durable_batches_, coordination_->run_directory)
                            : ExitCode::Stopped;
     }
     agree(world_, [&] {
@@ -127,15 +136,73 @@ class Run {
     set_up_logging(log, rank_);
   }
 
-  // All batches that are not finished. A rank that fails here fails alone, its partners deep in a
-  // collective: nothing may unwind past this, so it ends the job.
-  RunOutcome compute(const ProcessMesh& mesh, SweepEngine& engine) {
+  // Has the model give all targets that it has not given before. Whether all are there then.
+  // Collective.
+  bool generate_targets(
+      const ProcessMesh& mesh,
+      const ModelConfig& model,
+      const DecoderWeights& weights,
+      LayerSource& layers,
+      SweepCompute arithmetic) {
+    Generator generator(model.decoder, weights, layers, arithmetic);
+    std::optional<GenerationPlan> plan;  // of the coordinator's rank
+    const bool is_done = compute(mesh, generator, [&](ServiceOptions options) {
+      plan.emplace(job_, coordination_->preparer, coordination_->end_tokens, at::get_num_threads());
+      return std::make_unique<TargetGeneration>(
+          mesh.mailbox(),
+          *plan,
+          TargetGenerationOptions{
+              .path = generated_targets_path(job_.output.path),
+              .num_samples = coordination_->survey.num_samples - coordination_->survey.num_skipped,
+              .targets_are_explained = !coordination_->finished_batches.empty(),
+              .service = std::move(options)});
+    });
+    if (!is_done) return false;
+    agree(world_, [&] {
+      if (coordinates()) survey_generated_targets(*coordination_, job_);
+    });
+    if (coordinates()) log_dataset();
+    return true;
+  }
+
+  // Computes all batches that are not finished. Whether all are then. Collective.
+  bool explain(
+      const ProcessMesh& mesh,
+      const ModelConfig& model,
+      const DecoderWeights& weights,
+      LayerSource& layers,
+      SweepCompute arithmetic) {
+    SweepEngine engine(model.decoder, weights, layers, job_.explain.suppression, arithmetic);
+    std::optional<BatchSource> source;  // of the coordinator's rank
+    return compute(mesh, engine, [&](ServiceOptions options) {
+      source.emplace(
+          job_, coordination_->preparer, coordination_->sweep_cost, at::get_num_threads());
+      return std::make_unique<Schedule>(
+          mesh.mailbox(),
+          *source,
+          coordination_->run_directory,
+          ScheduleOptions{
+              .survey = coordination_->survey,
+              .finished_batches = coordination_->finished_batches,
+              .interval_s = job_.checkpoint.interval_s,
+              .service = std::move(options)});
+    });
+  }
+
+  // Runs the service on the coordinator's rank, and all ranks for it. Whether all is done. A rank
+  // that fails here fails alone, its partners deep in a collective: nothing may unwind past this,
+  // so it ends the job. Collective.
+  template <typename Engine>
+  bool compute(const ProcessMesh& mesh, Engine& engine, const CoordinatorThread::Make& make) {
     std::optional<CoordinatorThread> coordinator;
-    if (coordinates()) {
-      coordinator.emplace(mesh, job_, *coordination_, [this](std::int64_t num_sealed_batches) {
-        session_.abort(stopped_exit_code(num_sealed_batches, coordination_->run_directory));
-      });
-    }
+    agree(world_, [&] {
+      if (!coordinates()) return;
+      coordinator.emplace(
+          mesh, coordination_->run_directory, make, [this](std::int64_t num_durable_batches) {
+            session_.abort(stopped_exit_code(
+                num_durable_batches_ + num_durable_batches, coordination_->run_directory));
+          });
+    });
     try {
       run_worker(mesh, engine);
     } catch (...) {
@@ -146,10 +213,10 @@ class Run {
     }
     if (coordinator) {
       coordinator->join();
-      num_sealed_batches_ = coordinator->num_sealed_batches();
+      num_durable_batches_ += coordinator->num_durable_batches();
     }
     throw_together(world_, coordinator ? coordinator->failure() : nullptr);
-    return coordinator ? coordinator->outcome() : RunOutcome::Done;
+    return everyone_knows(coordinator && coordinator->outcome() == RunOutcome::Done);
   }
 
   void log_start(
@@ -157,7 +224,6 @@ class Run {
       const ModelConfig& model,
       SweepCompute arithmetic,
       at::Device device) const {
-    const DatasetSurvey& survey = coordination_->survey;
     spdlog::info(
         "{}: {} with {} layers, in {} on {}; groups x tensor ranks: {} x {}, threads a rank: {}",
         job_.model.path.string(),
@@ -168,12 +234,31 @@ class Run {
         mesh.num_groups(),
         mesh.tensor_parallel(),
         at::get_num_threads());
+    if (generates_targets(job_)) {
+      spdlog::info(
+          "{}: samples: {}, whose targets the model gives",
+          job_.data.path.string(),
+          coordination_->survey.num_samples);
+    } else {
+      log_dataset();
+    }
+  }
+
+  void log_dataset() const {
+    const DatasetSurvey& survey = coordination_->survey;
     spdlog::info(
         "{}: samples: {}, batches: {}, finished before: {}",
         job_.data.path.string(),
         survey.num_samples,
         survey.num_batches,
         coordination_->finished_batches.size());
+    if (survey.num_skipped > 0) {
+      spdlog::warn(
+          "samples that are skipped: {} of {}; the first: {}",
+          survey.num_skipped,
+          survey.num_samples,
+          survey.first_skipped);
+    }
     if (survey.num_without_token > 0) {
       spdlog::info(
           "{}: words or other pieces of the prompts that are no units, for their token begins "
@@ -194,6 +279,13 @@ class Run {
   }
 
   void log_result(std::string_view how) const {
+    const DatasetSurvey& survey = coordination_->survey;
+    if (survey.num_skipped > 0) {
+      spdlog::warn(
+          "samples skipped: {} of {}; `limn show` says which and why",
+          survey.num_skipped,
+          survey.num_samples);
+    }
     spdlog::info("{}: {}", how, coordination_->run_directory.result_path().string());
   }
 
@@ -202,7 +294,7 @@ class Run {
   LogRank rank_;
   Job job_;
   std::optional<Coordination> coordination_;  // of the coordinator's rank
-  std::int64_t num_sealed_batches_ = 0;
+  std::int64_t num_durable_batches_ = 0;      // of this start
 };
 
 // What a person who does not want to run anything wants to read.

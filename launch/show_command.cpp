@@ -173,11 +173,15 @@ void show(const ShowOptions& options, const Terminal& terminal, std::ostream& ou
           : selected_samples(reader.sample_ids(), options.sample_ids, path.string());
   const Sheet sheet = sheet_for(options, terminal);
   bool is_first = true;
-  for (const std::int64_t sample : samples) {
+  std::int64_t num_skipped = 0;
+  for (const std::int64_t index : samples) {
     if (!is_first) out << '\n';
     is_first = false;
-    write_sample(reader.read(sample), sheet, out);
+    const SampleRecord sample = reader.read(index);
+    if (sample.status == SampleStatus::Skipped) ++num_skipped;
+    write_sample(sample, sheet, out);
   }
+  if (num_skipped > 0) out << fmt::format("\nskipped: {} of {}\n", num_skipped, samples.size());
 }
 
 }  // namespace limn

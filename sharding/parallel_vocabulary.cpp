@@ -84,27 +84,34 @@ at::Tensor VocabularyParallelEmbedding::operator()(const at::Tensor& token_ids) 
   return x;
 }
 
-template <typename LogitsOf>
-at::Tensor VocabularyParallelLogProb::log_probs(
-    const at::Tensor& target_ids, const LogitsOf& logits_of) const {
-  const std::int64_t rows = target_ids.size(0);
-  RunningSoftmax softmax = RunningSoftmax::of(rows, weight.device());
+template <typename ProductsOf, typename Take>
+void VocabularyParallelLogProb::each_block(
+    std::int64_t rows, const ProductsOf& products_of, const Take& take) const {
   // A GPU wants more at a time, and has the memory.
   const std::int64_t block_rows = weight.is_cuda() ? kGpuLogitRows : kLogitRows;
   for (std::int64_t id = 0; id < weight.size(0); id += kLogitIds) {
     const std::int64_t num_ids = std::min(kLogitIds, weight.size(0) - id);
-    const auto products = logits_of(weight.narrow(0, id, num_ids));
+    const auto products = products_of(weight.narrow(0, id, num_ids));
     const Slice block_ids{vocabulary.begin + id, vocabulary.begin + id + num_ids};
     for (std::int64_t row = 0; row < rows; row += block_rows) {
-      const std::int64_t num_rows = std::min(block_rows, rows - row);
-      at::Tensor logits = products(row, num_rows);
+      at::Tensor logits = products(row, std::min(block_rows, rows - row));
       if (bias.defined()) logits.add_(bias.narrow(0, id, num_ids));
       if (scale != 1) logits.mul_(scale);
       if (softcap != 0) logits.div_(softcap).tanh_().mul_(softcap);
-      softmax.rows(row, num_rows)
-          .add(logits, local_ids(target_ids.narrow(0, row, num_rows), block_ids));
+      take(row, block_ids, logits);
     }
   }
+}
+
+template <typename ProductsOf>
+at::Tensor VocabularyParallelLogProb::log_probs(
+    const at::Tensor& target_ids, const ProductsOf& products_of) const {
+  const std::int64_t rows = target_ids.size(0);
+  RunningSoftmax softmax = RunningSoftmax::of(rows, weight.device());
+  each_block(rows, products_of, [&](std::int64_t row, const Slice& ids, at::Tensor& logits) {
+    const std::int64_t num_rows = logits.size(0);
+    softmax.rows(row, num_rows).add(logits, local_ids(target_ids.narrow(0, row, num_rows), ids));
+  });
 
   // The ranks' softmaxes over their own ids become one over all.
   at::Tensor largest = softmax.largest.clone();
@@ -134,15 +141,40 @@ class BlockProduct {
   at::Tensor weight_;
 };
 
+// Products of the rows of x with any block of ids.
+auto products_with(const at::Tensor& x) {
+  return [&x](const at::Tensor& ids) {
+    return [&x, block = BlockProduct(ids)](std::int64_t row, std::int64_t count) {
+      return block(x.narrow(0, row, count));
+    };
+  };
+}
+
 }  // namespace
 
 at::Tensor VocabularyParallelLogProb::operator()(
     const at::Tensor& x, const at::Tensor& target_ids) const {
-  return log_probs(target_ids, [&](const at::Tensor& ids) {
-    return [&x, block = BlockProduct(ids)](std::int64_t row, std::int64_t count) {
-      return block(x.narrow(0, row, count));
-    };
-  });
+  return log_probs(target_ids, products_with(x));
+}
+
+at::Tensor VocabularyParallelLogProb::most_likely(const at::Tensor& x) const {
+  const at::TensorOptions options(weight.device());
+  at::Tensor largest =
+      at::full({x.size(0)}, -std::numeric_limits<float>::infinity(), options.dtype(at::kFloat));
+  at::Tensor id = at::zeros({x.size(0)}, options.dtype(at::kLong));
+  const auto take = [&](std::int64_t row, const Slice& ids, const at::Tensor& logits) {
+    const at::Tensor column = logits.argmax(1, /*keepdim=*/true);
+    const at::Tensor value = logits.gather(1, column).squeeze(1);
+    at::Tensor so_far = largest.narrow(0, row, logits.size(0));
+    at::Tensor id_so_far = id.narrow(0, row, logits.size(0));
+    const at::Tensor is_larger = value > so_far;
+    id_so_far.copy_(at::where(is_larger, column.squeeze(1) + ids.begin, id_so_far));
+    so_far.copy_(at::where(is_larger, value, so_far));
+  };
+  each_block(x.size(0), products_with(x), take);
+  // Ranks hold the ids in their order: of equals the first rank's comes first.
+  const at::Tensor rank = tensor_ranks->all_gather(largest).argmax(0, /*keepdim=*/true);
+  return tensor_ranks->all_gather(id).gather(0, rank).squeeze(0);
 }
 
 at::Tensor VocabularyParallelLogProb::of_differences(

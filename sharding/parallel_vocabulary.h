@@ -43,9 +43,13 @@ struct VocabularyParallelLogProb {
   // number of rows at a time. Collective. Waits.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& target_ids) const;
 
-  // The same for rows that are given as their difference from a base row: [targets, hidden], with
-  // `base` [base rows, hidden] and `base_row` [targets] int64. The difference is multiplied in
-  // bfloat16. Collective. Waits.
+  // The id of the largest logit of each row, the first one of equals: [rows, hidden] -> [rows]
+  // int64. Collective. Waits.
+  at::Tensor most_likely(const at::Tensor& x) const;
+
+  // The same as the first for rows that are given as their difference from a base row: [targets,
+  // hidden], with `base` [base rows, hidden] and `base_row` [targets] int64. The difference is
+  // multiplied in bfloat16. Collective. Waits.
   at::Tensor of_differences(
       const at::Tensor& difference,
       const at::Tensor& target_ids,
@@ -53,10 +57,14 @@ struct VocabularyParallelLogProb {
       const at::Tensor& base_row) const;
 
  private:
-  // `logits_of(id, num_ids)` prepares a block of ids and returns what makes the products of a
-  // range of rows with it.
-  template <typename LogitsOf>
-  at::Tensor log_probs(const at::Tensor& target_ids, const LogitsOf& logits_of) const;
+  // Calls take(first row, ids of the shard, logits [rows, ids]) for all logits of this rank, block
+  // by block. `products_of(weight)` prepares a block of ids and returns what makes the products of
+  // a range of rows with it.
+  template <typename ProductsOf, typename Take>
+  void each_block(std::int64_t rows, const ProductsOf& products_of, const Take& take) const;
+
+  template <typename ProductsOf>
+  at::Tensor log_probs(const at::Tensor& target_ids, const ProductsOf& products_of) const;
 };
 
 }  // namespace limn

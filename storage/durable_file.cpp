@@ -38,8 +38,19 @@ void throw_errno(const std::filesystem::path& path, std::string_view problem) {
 
 void write_text(
     const FileDescriptor& file, const std::filesystem::path& path, std::string_view text) {
-  if (::ftruncate(file.get(), 0) != 0) throw_errno(path, "cannot be truncated");
-  off_t offset = 0;
+  truncate(file, path, 0);
+  write_at(file, path, 0, text);
+}
+
+void truncate(const FileDescriptor& file, const std::filesystem::path& path, std::int64_t size) {
+  if (::ftruncate(file.get(), size) != 0) throw_errno(path, "cannot be truncated");
+}
+
+void write_at(
+    const FileDescriptor& file,
+    const std::filesystem::path& path,
+    std::int64_t offset,
+    std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = ::pwrite(file.get(), text.data(), text.size(), offset);
     if (written < 0 && errno == EINTR) continue;
@@ -50,7 +61,10 @@ void write_text(
 }
 
 void sync_file(const std::filesystem::path& path) {
-  const FileDescriptor file(path, O_RDONLY);
+  sync(FileDescriptor(path, O_RDONLY), path);
+}
+
+void sync(const FileDescriptor& file, const std::filesystem::path& path) {
   if (::fsync(file.get()) != 0) throw_errno(path, "cannot be synced to disk");
 }
 

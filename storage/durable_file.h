@@ -1,6 +1,7 @@
 // Files that are on disk for good once a call returns: descriptors, sync and atomic replacement.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string_view>
 
@@ -30,6 +31,19 @@ class FileDescriptor {
 // Writes all of `text` from the beginning of the file. Throws IoError.
 void write_text(
     const FileDescriptor& file, const std::filesystem::path& path, std::string_view text);
+
+// Cuts the file, or fills it up with zeros, to `size` bytes. Throws IoError.
+void truncate(const FileDescriptor& file, const std::filesystem::path& path, std::int64_t size);
+
+// Writes all of `text` at `offset`, behind which the file goes on as it was. Throws IoError.
+void write_at(
+    const FileDescriptor& file,
+    const std::filesystem::path& path,
+    std::int64_t offset,
+    std::string_view text);
+
+// Waits until the file's bytes are on disk. Throws IoError.
+void sync(const FileDescriptor& file, const std::filesystem::path& path);
 
 // Waits until the file's bytes, or the folder's entries, are on disk. Throws IoError.
 void sync_file(const std::filesystem::path& path);

@@ -19,6 +19,7 @@
 
 #include "storage/durable_file.h"
 #include "storage/error.h"
+#include "storage/generated_targets.h"
 #include "storage/json_file.h"
 #include "storage/merge_parts.h"
 
@@ -334,7 +335,10 @@ class RunDirectory::Impl {
   }
 
   bool holds_results() const {
-    return fs::exists(result_path()) || (fs::exists(parts_path_) && !part_paths().empty());
+    std::error_code missing;
+    const auto size_of_targets = fs::file_size(generated_targets_path(path_), missing);
+    return fs::exists(result_path()) || (fs::exists(parts_path_) && !part_paths().empty()) ||
+           (!missing && size_of_targets > 0);
   }
 
   // What an earlier start was writing when it ended.

@@ -2,6 +2,7 @@
 //
 //   RUN/manifest.json        what is computed here; not changed once anything is
 //   RUN/lock                 held by the one live run
+//   RUN/targets.jsonl        what the model answered, where it gives the targets
 //   RUN/parts/part-NNNNNN.h5 sealed parts, in the order of their sealing
 //   RUN/stop                 made by a person: finish the current part and stop
 //   RUN/limn.log             the log of all starts

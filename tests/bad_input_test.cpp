@@ -144,6 +144,20 @@ TEST_F(BadInputTest, ALineThatIsNotJson) {
   expect_refused(run(), 65, {"prompts.jsonl:2", "not JSON"});
 }
 
+TEST_F(BadInputTest, APromptThatIsTooLong) {
+  write_bytes(
+      folder / "prompts.jsonl",
+      kGoodLine + ("{\"prompt\": \"" + std::string(10'000'000, 'x') + "\", \"target\": \" a\"}\n"));
+  expect_refused(run(), 65, {"prompts.jsonl:2", "the model takes at most"});
+}
+
+TEST_F(BadInputTest, ALineThatIsNotUtf8) {
+  write_bytes(
+      folder / "prompts.jsonl",
+      std::string(kGoodLine) + "{\"prompt\": \"caf\xE9\", \"target\": \" a\"}\n");
+  expect_refused(run(), 65, {"prompts.jsonl:2", "ill-formed UTF-8"});
+}
+
 TEST_F(BadInputTest, SeveralMistakesInTheDatasetAreSeveralLines) {
   write_bytes(
       folder / "prompts.jsonl",

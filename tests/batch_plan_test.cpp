@@ -205,6 +205,65 @@ TEST(BatchPlanTest, HasNoBatchWithoutASample) {
   EXPECT_TRUE(plan({}, {}, 100).empty());
 }
 
+// With every third one skipped, if `with_skipped`; left out otherwise.
+std::vector<Sample> every_third_skipped(const std::vector<Sample>& samples, bool with_skipped) {
+  std::vector<Sample> result;
+  for (const Sample& sample : samples) {
+    if (sample.index % 3 != 0) {
+      result.push_back(sample);
+    } else if (with_skipped) {
+      Sample& skipped = result.emplace_back();
+      skipped.index = sample.index;
+      skipped.record.status = SampleStatus::Skipped;
+    }
+  }
+  return result;
+}
+
+TEST(BatchPlanTest, SkippedSamplesGoWithBatchesThatTheyDoNotAlter) {
+  const std::vector<Sample> samples = random_samples(5, 300);
+  const auto without = plan(every_third_skipped(samples, false), {}, 200);
+  const auto with = plan(every_third_skipped(samples, true), {}, 200);
+  ASSERT_EQ(with.size(), without.size());
+  std::int64_t next_skipped = 0;
+  for (std::size_t i = 0; i < with.size(); ++i) {
+    EXPECT_EQ(with[i].batch, without[i].batch);
+    EXPECT_EQ(with[i].work.rows, without[i].work.rows);
+    for (const auto& skipped : with[i].skipped) {
+      EXPECT_EQ(skipped->index, next_skipped);
+      next_skipped += 3;
+      // It stands between the samples of its batch and its neighbours.
+      EXPECT_LE(with[i].samples.front()->index, skipped->index + 1);
+      EXPECT_GE(with[i].samples.back()->index, skipped->index - 1);
+    }
+  }
+  EXPECT_EQ(next_skipped, 300);
+}
+
+TEST(BatchPlanTest, ManySkippedSamplesAreManyBatches) {
+  BatchPlanner planner({.batch_tokens = 1000});
+  Sample skipped;
+  skipped.record.status = SampleStatus::Skipped;
+  std::int64_t num_planned = 0;
+  std::int64_t num_batches = 0;
+  const auto take = [&] {
+    while (const auto batch = planner.next()) {
+      EXPECT_EQ(batch->batch.id, num_batches++);
+      EXPECT_TRUE(batch->batch.pieces.empty());
+      num_planned += std::ssize(batch->skipped);
+    }
+  };
+  for (skipped.index = 0; skipped.index < 5000; ++skipped.index) {
+    planner.add(skipped);
+    take();
+    EXPECT_LT(skipped.index - num_planned, 1024);
+  }
+  planner.finish();
+  take();
+  EXPECT_EQ(num_planned, 5000);
+  EXPECT_EQ(num_batches, 5);
+}
+
 TEST(BatchPlanTest, KeepsTheLastBatchOpenUntilTheEnd) {
   BatchPlanner planner({.batch_tokens = 1000});
   planner.add(sample_of(0, 3, 1, {{1}}));

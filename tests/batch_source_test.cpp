@@ -130,6 +130,87 @@ TEST_F(BatchSourceTest, RefusesAnIdThatIsUsedTwiceNamingBothPlaces) {
       "data.jsonl:4: id must be unique, but data.jsonl:1 has it, too; give each record its own: a");
 }
 
+TEST_F(BatchSourceTest, CountsWhatIsSkipped) {
+  job_.data.on_error = OnError::Skip;
+  write(
+      "{\"input_ids\": [1], \"target_ids\": [2]}\n"
+      "{\"input_ids\": [1], \"target_ids\": [100]}\n"
+      "nonsense\n"
+      "{\"input_ids\": [1], \"target_ids\": [2]}\n");
+  const DatasetSurvey survey = survey_dataset(job_, preparer_, {}, {});
+  EXPECT_EQ(survey.num_samples, 4);
+  EXPECT_EQ(survey.num_skipped, 2);
+  EXPECT_THAT(survey.first_skipped, StartsWith("data.jsonl:2: a token must be one of"));
+  const auto batches = all_batches();
+  ASSERT_EQ(std::ssize(batches), survey.num_batches);
+  std::int64_t num_skipped = 0;
+  for (const PlannedBatch& planned : batches)
+    num_skipped += std::ssize(planned.skipped);
+  EXPECT_EQ(num_skipped, 2);
+}
+
+TEST_F(BatchSourceTest, GivesTheSamePlanOnAnyNumberOfThreads) {
+  job_.data.on_error = OnError::Skip;
+  write_random_records(500);
+  write(read_bytes(job_.data.path) + "nonsense\n");
+  const auto expected = all_batches();
+  BatchSource source(job_, preparer_, {}, 3);
+  for (const PlannedBatch& planned : expected)
+    EXPECT_EQ(source.next().value().batch, planned.batch);
+  EXPECT_FALSE(source.next());
+}
+
+TEST_F(BatchSourceTest, RefusesARepeatedIdAlsoWhereRecordsAreSkipped) {
+  job_.data.on_error = OnError::Skip;
+  write(
+      "{\"id\": \"a\", \"input_ids\": [100], \"target_ids\": [2]}\n"
+      "{\"id\": \"a\", \"input_ids\": [1], \"target_ids\": [2]}\n");
+  EXPECT_EQ(
+      refusal_of_survey(),
+      "data.jsonl:2: id must be unique, but data.jsonl:1 has it, too; give each record its own: a");
+}
+
+TEST_F(BatchSourceTest, RefusesTenRepetitionsOfMany) {
+  std::string lines;
+  for (int i = 0; i < 100; ++i)
+    lines += fmt::format("{{\"id\": {}, \"input_ids\": [1], \"target_ids\": [2]}}\n", i % 50);
+  write(lines);
+  const std::string refusal = refusal_of_survey();
+  EXPECT_EQ(std::ranges::count(refusal, '\n'), 9);
+  EXPECT_THAT(refusal, StartsWith("data.jsonl:51: id must be unique, but data.jsonl:1 has it"));
+}
+
+TEST_F(BatchSourceTest, AnIdMayBeRepeatedByARecordThatIsNotTaken) {
+  write(
+      "{\"id\": \"a\", \"input_ids\": [1], \"target_ids\": [2]}\n"
+      "{\"id\": \"b\", \"input_ids\": [1], \"target_ids\": [2]}\n"
+      "{\"id\": \"a\", \"input_ids\": [1], \"target_ids\": [2]}\n");
+  job_.data.sample_ids = {"b"};
+  EXPECT_EQ(survey_dataset(job_, preparer_, {}, {}).num_samples, 1);
+  job_.data.sample_ids = {"a", "b"};
+  EXPECT_THAT(refusal_of_survey(), HasSubstr("id must be unique"));
+  job_.data.sample_ids = {};
+  job_.data.skip = 1;
+  EXPECT_EQ(survey_dataset(job_, preparer_, {}, {}).num_samples, 2);
+  EXPECT_EQ(all_batches().back().batch.pieces.back().sample_index, 1);
+}
+
+TEST_F(BatchSourceTest, RefusesIdsThatNoRecordHas) {
+  write("{\"id\": \"a\", \"input_ids\": [1], \"target_ids\": [2]}\n");
+  job_.data.sample_ids = {"b", "a", "c"};
+  const std::string path = job_.data.path.string();
+  EXPECT_EQ(
+      refusal_of_survey(),
+      path + ": no record has this id; check data.sample_ids: b\n" + path +
+          ": no record has this id; check data.sample_ids: c");
+}
+
+TEST_F(BatchSourceTest, RefusesToSkipEverything) {
+  write("{\"id\": \"a\", \"input_ids\": [1], \"target_ids\": [2]}\n");
+  job_.data.skip = 1;
+  EXPECT_THAT(refusal_of_survey(), HasSubstr("no records behind the first 1; lower data.skip"));
+}
+
 TEST_F(BatchSourceTest, MakesASampleOfEveryAlternativeTarget) {
   write(
       "{\"id\": \"a\", \"input_ids\": [1, 2], \"targets_ids\": [[3], [4, 5], [3]]}\n"

@@ -336,7 +336,7 @@ TEST_F(DatasetTest, RefusesAFileThatCannotBeRead) {
 TEST_F(DatasetTest, RefusesOtherFormats) {
   EXPECT_THAT(
       [&] { DatasetReader({.path = write(""), .format = "csv"}); },
-      ThrowsMessage<JobError>(HasSubstr("data.format must be jsonl: csv")));
+      ThrowsMessage<JobError>(HasSubstr("data.format must be jsonl or squad: csv")));
 }
 
 }  // namespace

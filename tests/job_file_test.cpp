@@ -18,6 +18,7 @@ namespace limn::test {
 namespace {
 
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Pair;
 using testing::UnorderedElementsAre;
@@ -191,6 +192,11 @@ TEST(JobFileTest, RefusesNumbersOutOfRange) {
       "--parallel.tensor_parallel must be at most 2147483647: 3000000000");
 }
 
+// A whole job with this line on line 5, in [data].
+std::string data_table(const std::string& line) {
+  return "[model]\npath = \"m\"\n[data]\npath = \"d\"\n" + line + "\n[output]\npath = \"o\"";
+}
+
 TEST(JobFileTest, RefusesValuesOfAnotherType) {
   EXPECT_EQ(
       refusal_after_least_job("[explain]\nfactor = \"0.1\""),
@@ -205,7 +211,22 @@ TEST(JobFileTest, RefusesValuesOfAnotherType) {
   EXPECT_EQ(
       refusal_after_least_job("[explain]\nunits = [\"word\"]"),
       "job.toml:8: explain.units must be token, word, sentence, paragraph, line, delimiter, auto:N "
-      "or given: [ 'word' ]");
+      "or given, not a list of strings: [ "
+      "'word' ]");
+  EXPECT_EQ(
+      refusal_after_least_job("[explain]\nunits = [1.5]"),
+      "job.toml:8: explain.units must be token, word, sentence, paragraph, line, delimiter, auto:N "
+      "or given: [ 1.5 ]");
+  EXPECT_EQ(
+      refusal(data_table("sample_ids = \"a\"")),
+      "job.toml:5: data.sample_ids must be a list of strings, not a string: a");
+  EXPECT_EQ(
+      refusal(data_table("sample_ids = [\"a\", 1.5]")),
+      "job.toml:5: data.sample_ids must be a list of strings: [ 'a', 1.5 ]");
+  EXPECT_EQ(
+      refusal(data_table("sample_ids = [\"a\", \"\"]")),
+      "job.toml:5: data.sample_ids must have no empty string: [ 'a', '' ]");
+  EXPECT_EQ(refusal_of_flag("data.template", ""), "--data.template must not be empty: ");
   EXPECT_EQ(
       refusal("model = 3\ndata.path = \"d\"\noutput.path = \"o\""),
       "job.toml:1: model must be a table, [model]: 3\n"
@@ -233,9 +254,7 @@ TEST(JobFileTest, RefusesByNameWhatThisVersionDoesNotDoYet) {
 
   const std::vector<Case> cases = {
       {"model.compute", "int8_delta"},
-      {"data.format", "squad"},
       {"explain.units", "grid:2x3"},
-      {"explain.target", "generate"},
   };
   for (const Case& refused : cases) {
     EXPECT_THAT(
@@ -333,7 +352,7 @@ TEST(JobFileTest, NamesLineAndColumnOfWhatIsNotToml) {
 TEST(JobFileTest, KeepsAMessageOnItsLineWhateverTheValueHolds) {
   EXPECT_EQ(
       refusal_after_least_job("[explain]\ntarget = \"a\\nb\\u001b[31m\""),
-      "job.toml:8: explain.target must be given: a\\nb\\x1b[31m");
+      "job.toml:8: explain.target must be given or generate: a\\nb\\x1b[31m");
 }
 
 TEST(JobFileTest, WritesAJobThatReadsBackAsTheSame) {
@@ -344,6 +363,9 @@ TEST(JobFileTest, WritesAJobThatReadsBackAsTheSame) {
   job.explain.suppression.factor = 0.1;
   job.explain.suppression.similarity_threshold = 1.0 / 3.0;
   job.explain.suppression.spare_first_token = true;
+  job.data.sample_ids = {"a", "b,\"c\"", "\u00e9\n"};
+  job.data.on_error = OnError::Skip;
+  job.data.evidence = EvidenceKind::Sentence;
   job.explain.units = UnitKind::Auto;
   job.explain.num_pieces = 7;
   job.explain.delimiter = "/\\[\\d+\\]|\n\"/";
@@ -351,6 +373,16 @@ TEST(JobFileTest, WritesAJobThatReadsBackAsTheSame) {
   job.checkpoint.interval_s = 1e-300;
   job.parallel.batch_tokens = std::int64_t{1} << 40;
   EXPECT_EQ(parse(to_toml(job)), job) << to_toml(job);
+}
+
+TEST(JobFileTest, TakesIdsFromAListOrWithCommasFromAFlag) {
+  const std::string least(kLeastJob);
+  const std::string with_list = data_table("sample_ids = [\"a\", 17]");
+  EXPECT_THAT(parse(with_list).data.sample_ids, ElementsAre("a", "17"));
+  const std::vector<JobOverride> flags = {{"data.sample_ids", "a,17"}};
+  EXPECT_THAT(parse_job(least, "job.toml", flags).data.sample_ids, ElementsAre("a", "17"));
+  const std::vector<JobOverride> none = {{"data.sample_ids", ""}};
+  EXPECT_THAT(parse_job(with_list, "job.toml", none).data.sample_ids, ElementsAre());
 }
 
 TEST(JobFileTest, WritesEveryKeyInItsShortestForm) {
@@ -363,6 +395,11 @@ placement = "resident"
 path = "squad.jsonl"
 format = "jsonl"
 limit = 0
+skip = 0
+sample_ids = []
+on_error = "fail"
+template = "{context}\nQuestion: {question}\nAnswer:"
+evidence = "answer"
 [explain]
 suppression = "log_additive"
 factor = 0.0
@@ -394,6 +431,11 @@ TEST(JobFileTest, FingerprintsWhatCanAlterValuesOrBatches) {
           Pair("model.compute", "auto"),
           Pair("data.format", "jsonl"),
           Pair("data.limit", "0"),
+          Pair("data.skip", "0"),
+          Pair("data.sample_ids", "[]"),
+          Pair("data.on_error", "fail"),
+          Pair("data.template", "{context}\nQuestion: {question}\nAnswer:"),
+          Pair("data.evidence", "answer"),
           Pair("explain.suppression", "log_additive"),
           Pair("explain.factor", "0.0"),
           Pair("explain.similarity_threshold", "0.0"),

@@ -188,6 +188,42 @@ TEST_F(ResumeTest, ReturnsSeventyFiveOnSigtermOfTheRanks) {
   EXPECT_GT(sealed_batches("run").size(), num_sealed);
 }
 
+TEST_F(ResumeTest, GoesOnWithTheModelsAnswers) {
+  const auto generating = [&](const std::string& run) {
+    std::vector<std::string> arguments = command(run, "60");
+    for (const char* argument :
+         {"--explain.target", "generate", "--explain.max_new_tokens", "100", "--data.limit", "60"})
+      arguments.emplace_back(argument);
+    return arguments;
+  };
+  const auto num_answers = [&] {
+    const std::filesystem::path answers = folder / "run/targets.jsonl";
+    return std::filesystem::exists(answers) ? lines_with(read_bytes(answers), "{").size() : 0;
+  };
+  for (const int signal : {SIGKILL, SIGUSR1}) {
+    const std::size_t before = num_answers();
+    RunningProgram program(generating("run"));
+    for (int i = 0; i < 3000 && num_answers() == before; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (signal == SIGKILL) {
+      program.kill_all();
+      program.exit_code();
+      EXPECT_LT(num_answers(), 60U);
+    } else {
+      program.signal(signal);
+      EXPECT_EQ(program.exit_code(), 75) << program.output();
+    }
+    EXPECT_GT(num_answers(), before);
+  }
+  ASSERT_EQ(run_to_end(generating("run")).exit_code, 0);
+  const std::string answers = read_bytes(folder / "run/targets.jsonl");
+  const std::string resumed = read_bytes(folder / "run/relevance.h5");
+  std::filesystem::remove_all(folder / "run");
+  ASSERT_EQ(run_to_end(generating("run")).exit_code, 0);
+  EXPECT_EQ(read_bytes(folder / "run/targets.jsonl"), answers);
+  EXPECT_EQ(read_bytes(folder / "run/relevance.h5"), resumed);
+}
+
 TEST_F(ResumeTest, RefusesASecondRunBesideTheFirst) {
   RunningProgram program(without_launcher(command("run", "0.05")));
   wait_for_seals("run", 0);

@@ -224,6 +224,37 @@ TEST_F(RunTest, GivesTheSameBitsWhereverTheWeightsAre) {
   }
 }
 
+TEST_F(RunTest, ExplainsWhatTheModelAnswers) {
+  const Arguments generate = {
+      "--explain.target", "generate", "--explain.max_new_tokens", "6", "--data.limit", "8"};
+  const auto alone = run_example(1, 1, generate, folder / "alone");
+  ASSERT_THAT(alone, SizeIs(8));
+
+  // The same answers as targets of the dataset are the same samples, to the last bit.
+  const auto prompts = lines_with(read_bytes("launch/examples/stories260K/prompts.jsonl"), "{");
+  std::string given;
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    nlohmann::json record = nlohmann::json::parse(prompts.at(i));
+    record.erase("target");
+    for (const TargetRecord& target : alone[i].targets)
+      record["target_ids"].push_back(target.token);
+    EXPECT_THAT(record["target_ids"], SizeIs(6)) << "stories do not end here";
+    given += record.dump() + "\n";
+  }
+  write_bytes(folder / "given.jsonl", given);
+  const auto as_given =
+      run_example(1, 1, {"--data.path", (folder / "given.jsonl").string()}, folder / "given");
+  EXPECT_EQ(largest_difference(alone, as_given), 0);
+
+  for (const Mesh& mesh : {Mesh{2, 2}, {4, 2}, {3, 1}}) {
+    const std::string name = fmt::format("{}x{}", mesh.ranks, mesh.tensor_parallel);
+    const auto samples = run_example(mesh.ranks, mesh.tensor_parallel, generate, folder / name);
+    EXPECT_LT(largest_difference(alone, samples), 1e-5) << name;
+    EXPECT_EQ(
+        read_bytes(folder / name / "targets.jsonl"), read_bytes(folder / "alone/targets.jsonl"));
+  }
+}
+
 TEST_F(RunTest, FactorOneGivesZerosToTheFile) {
   for (const SampleRecord& sample : run_example(2, 2, {"--explain.factor", "1"}, folder / "run")) {
     EXPECT_THAT(sample.delta, testing::Each(0.0F));
@@ -320,6 +351,76 @@ TEST_F(RunTest, PrintsItsVersionAndHelpOnceOnManyRanks) {
   const ProgramResult help = run_to_end(limn_on_ranks(3, {"run", "--help"}));
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_THAT(lines_with(help.output, "--explain.factor"), SizeIs(1));
+}
+
+TEST_F(RunTest, KeepsSkippedSamplesInTheResultAndSaysSo) {
+  write_bytes(
+      folder / "data.jsonl",
+      "{\"id\": \"good\", \"prompt\": \"Tom had a ball.\", \"target\": \" He\"}\n"
+      "{\"id\": \"bad\", \"prompt\": \"\", \"target\": \" He\"}\n"
+      "{\"id\": \"long\", \"prompt\": \"" +
+          std::string(10'000'000, 'x') +
+          "\", \"target\": \" He\"}\n"
+          "not \xFF JSON\n");
+  const Arguments arguments{
+      "run",
+      kJob,
+      "--data.path",
+      (folder / "data.jsonl").string(),
+      "--data.on_error",
+      "skip",
+      "--output.path",
+      (folder / "run").string()};
+  const ProgramResult first = run_to_end(limn_on_ranks(2, arguments));
+  ASSERT_EQ(first.exit_code, 0) << first.output;
+  EXPECT_THAT(
+      lines_with(first.output, "samples that are skipped: 3 of 4; the first: data.jsonl:2: prompt"),
+      SizeIs(1))
+      << first.output;
+  EXPECT_THAT(lines_with(first.output, "samples skipped: 3 of 4; `limn show` says"), SizeIs(1));
+
+  const RelevanceReader reader(folder / "run/relevance.h5");
+  EXPECT_TRUE(reader.attributes().complete);
+  EXPECT_EQ(reader.sample_ids(), (std::vector<std::string>{"good", "bad", "long", "data.jsonl:4"}));
+  EXPECT_EQ(reader.read(0).status, SampleStatus::Ok);
+  EXPECT_FALSE(reader.read(0).delta.empty());
+  for (int i = 1; i < 4; ++i)
+    EXPECT_EQ(reader.read(i).status, SampleStatus::Skipped);
+  EXPECT_THAT(reader.read(2).message, HasSubstr("data.jsonl:3: the model takes at most"));
+
+  const ProgramResult shown = run_to_end({LIMN_PROGRAM, "show", (folder / "run").string()});
+  EXPECT_THAT(shown.output, HasSubstr("skipped: data.jsonl:4: not JSON"));
+  EXPECT_THAT(shown.output, testing::EndsWith("\nskipped: 3 of 4\n"));
+  const ProgramResult again = run_to_end(limn_on_ranks(1, arguments));
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_THAT(again.output, HasSubstr("nothing left to do"));
+}
+
+TEST_F(RunTest, ExplainsQuestionsOfSquad) {
+  write_bytes(
+      folder / "q.json",
+      R"({"data": [{"title": "Tom", "paragraphs": [{"context": "Tom had a ball. Ann had a cat.", "qas": [)"
+      R"({"id": "a", "question": "Who had a cat?", "answers": [{"text": "Ann", "answer_start": 16}]},)"
+      R"({"id": "b", "question": "Who had a dog?", "answers": [], "is_impossible": true}]}]}]})");
+  const auto samples = run_example(
+      1,
+      1,
+      {"--data.path",
+       (folder / "q.json").string(),
+       "--data.format",
+       "squad",
+       "--data.template",
+       "{context} {question}",
+       "--explain.units",
+       "sentence"},
+      folder / "run");
+  ASSERT_THAT(samples, SizeIs(2));
+  EXPECT_EQ(samples[0].text, "Tom had a ball. Ann had a cat. Who had a cat? Ann");
+  EXPECT_THAT(samples[0].units, SizeIs(3));
+  ASSERT_THAT(samples[0].evidence, SizeIs(1));
+  EXPECT_EQ(samples[0].evidence[0].chars, (CharRange{16, 19}));
+  EXPECT_EQ(samples[1].status, SampleStatus::Skipped);
+  EXPECT_THAT(samples[1].message, HasSubstr("the question has no answer"));
 }
 
 }  // namespace limn::test

@@ -139,7 +139,7 @@ class Coordinator {
 
   Ending join() {
     thread_.join();
-    ending_.num_sealed_batches = schedule_.num_sealed_batches();
+    ending_.num_sealed_batches = schedule_.num_durable_batches();
     return ending_;
   }
 
@@ -157,11 +157,11 @@ class Coordinator {
     schedule_options.finished_batches = run_directory_.finished_batches();
     schedule_options.interval_s = options.interval_s;
     for (int group = 0; group < mesh.num_groups(); ++group)
-      schedule_options.leaders.push_back(mesh.leader_of(group));
-    schedule_options.stop_request = [this, wanted = options.stop_request] {
+      schedule_options.service.leaders.push_back(mesh.leader_of(group));
+    schedule_options.service.stop_request = [this, wanted = options.stop_request] {
       return wanted(schedule_);
     };
-    schedule_options.report = [this](const Progress& progress) {
+    schedule_options.service.report = [this](const Progress& progress) {
       batches_done_.store(progress.batches_done);
     };
     return schedule_options;
@@ -362,7 +362,7 @@ TEST_F(ScheduleTest, HasNothingToHandOutWhenEverythingIsFinished) {
 
 TEST_F(ScheduleTest, FinishPartStopsAndAResumeCompletesTheSameFile) {
   const auto stop_after_three = [](const Schedule& schedule) {
-    return schedule.num_sealed_batches() >= 3 ? StopRequest::FinishPart : StopRequest::None;
+    return schedule.num_durable_batches() >= 3 ? StopRequest::FinishPart : StopRequest::None;
   };
   const Ending stopped = start("run", {.interval_s = 0, .stop_request = stop_after_three});
   if (coordinates()) {
@@ -378,6 +378,68 @@ TEST_F(ScheduleTest, FinishPartStopsAndAResumeCompletesTheSameFile) {
   EXPECT_EQ(resumed, complete("whole"));
 }
 
+// Lines that cannot be read before, between and behind the records.
+std::string dataset_with_nonsense() {
+  std::string lines;
+  for (int i = 0; i < 3; ++i)
+    lines += "nonsense\n" + dataset_lines() + "nonsense\n";
+  return lines;
+}
+
+TEST_F(ScheduleTest, SkippedSamplesAreInTheFileLikeOthers) {
+  job_.data.on_error = OnError::Skip;
+  use_dataset(dataset_with_nonsense());
+  complete("run");
+  if (!coordinates()) return;
+  const RelevanceReader reader(folder_ / "run" / "relevance.h5");
+  ASSERT_EQ(reader.num_samples(), 3 * (kNumSamples + 2));
+  for (std::int64_t i = 0; i < reader.num_samples(); ++i) {
+    const SampleRecord record = reader.read(i);
+    const std::int64_t place = i % (kNumSamples + 2);
+    const bool is_skipped = place == 0 || place == kNumSamples + 1;
+    EXPECT_EQ(record.status, is_skipped ? SampleStatus::Skipped : SampleStatus::Ok);
+    EXPECT_EQ(record.id, is_skipped ? fmt::format("data.jsonl:{}", i + 1) : std::to_string(i + 1));
+    EXPECT_EQ(record.tokens.empty(), is_skipped);
+    EXPECT_THAT(record.message, HasSubstr(is_skipped ? record.id + ": not JSON" : ""));
+  }
+}
+
+TEST_F(ScheduleTest, AResumeKeepsSkippedSamples) {
+  job_.data.on_error = OnError::Skip;
+  use_dataset(dataset_with_nonsense());
+  const auto stop_after_three = [](const Schedule& schedule) {
+    return schedule.num_sealed_batches() >= 3 ? StopRequest::FinishPart : StopRequest::None;
+  };
+  const Ending stopped = start("run", {.interval_s = 0, .stop_request = stop_after_three});
+  if (coordinates()) {
+    EXPECT_EQ(stopped.outcome, RunOutcome::Stopped);
+    coordinator_.reset();
+  }
+  const std::string resumed = complete("run");
+  EXPECT_THAT(times_handed_out(), Each(1));
+  EXPECT_EQ(resumed, complete("whole"));
+}
+
+TEST_F(ScheduleTest, SealsWhatNeedsNoLeaderBehindAStop) {
+  job_.data.on_error = OnError::Skip;
+  std::string lines;
+  for (int i = 0; i < 3000; ++i)
+    lines += "nonsense\n";
+  use_dataset(lines);
+  const StartOptions stop_at_once{
+      .stop_request = [](const Schedule&) { return StopRequest::FinishPart; }};
+  const Ending ending = start("run", stop_at_once);
+  if (!coordinates()) return;
+  // Nothing is left that a later start could do.
+  EXPECT_EQ(ending.outcome, RunOutcome::Done);
+  EXPECT_EQ(ending.num_sealed_batches, 3);
+  coordinator_->merge();
+  coordinator_.reset();
+  const RelevanceReader reader(folder_ / "run" / "relevance.h5");
+  EXPECT_EQ(reader.num_samples(), 3000);
+  EXPECT_EQ(reader.read(2999).id, "data.jsonl:3000");
+}
+
 TEST_F(ScheduleTest, FinishPartIsDoneWhenTheLastBatchWasOutAlready) {
   if (world_->size() > 1) GTEST_SKIP() << "one leader knows that it has all batches";
   use_dataset_of_batches(kBatchesHeld);
@@ -386,7 +448,7 @@ TEST_F(ScheduleTest, FinishPartIsDoneWhenTheLastBatchWasOutAlready) {
   std::atomic<int> num_looks = 0;
   const auto stop_after_one = [&](const Schedule& schedule) {
     ++num_looks;
-    return schedule.num_sealed_batches() >= 1 ? StopRequest::FinishPart : StopRequest::None;
+    return schedule.num_durable_batches() >= 1 ? StopRequest::FinishPart : StopRequest::None;
   };
   const Answer answer = [&](const Batch& batch) {
     for (const int then = num_looks.load(); num_looks.load() < then + 3;)

@@ -1,18 +1,14 @@
 // The sweep: all perturbations of a batch in one packed forward pass.
 #pragma once
 
-#include <memory>
-#include <vector>
-
 #include <ATen/core/Tensor.h>
 
 #include "coordinator/batch.h"
 #include "coordinator/job.h"
 #include "worker/decoder_config.h"
+#include "worker/decoder_forward.h"
 #include "worker/decoder_weights.h"
 #include "worker/layer_source.h"
-#include "worker/rotary.h"
-#include "worker/row_arithmetic.h"
 #include "worker/suppressed_attention.h"
 #include "worker/sweep_compute.h"
 #include "worker/sweep_layout.h"
@@ -60,58 +56,14 @@ class SweepEngine {
   BatchResult run(const Batch& batch);
 
  private:
-  // Queries, keys and values of some rows, each [rows, heads, head_dim], rotated.
-  struct Projections {
-    at::Tensor queries;
-    at::Tensor keys;
-    at::Tensor values;
-
-    Projections rows(const at::Tensor& indices) const;
-  };
-
-  // A layer under way.
-  struct LayerPass {
-    std::size_t index = 0;
-    const SweepLayout& layout;
-    std::unique_ptr<LayerAttention> attention;
-    Projections base_projections;  // in layer 0, where they are those of all rows
-  };
-
   // log p of every target row of the layout: [target_rows] float64.
   at::Tensor target_log_probs(const SweepLayout& layout, at::Tensor embeddings);
 
-  // The residual stream that enters layer 0: [base_rows, hidden].
-  at::Tensor embed(const at::Tensor& embeddings, const at::Tensor& positions) const;
-
-  // Takes the rows of a block through a layer; in the last one only the target rows leave it.
-  at::Tensor forward(
-      const LayerWeights& layer,
-      LayerPass& pass,
-      const RowBlock& block,
-      RowArithmetic& rows,
-      at::Tensor x) const;
-
-  Projections project(
-      const LayerWeights& layer,
-      const LayerPass& pass,
-      const RowBlock& block,
-      RowArithmetic& rows,
-      const at::Tensor& x) const;
-
-  at::Tensor key_bias_of(const SweepLayout& layout) const;
-
-  AttentionOptions attention_options(
-      const LayerConfig& config, const LayerWeights& layer, const at::Tensor& key_bias) const;
-
-  at::Device device() const { return weights_.embedding.weight.device(); }
-
-  const DecoderConfig& config_;
-  const DecoderWeights& weights_;
+  DecoderForward decoder_;
   ResidentLayers resident_;  // the weights' own layers
   LayerSource& layers_;
   Suppression suppression_;
   SweepCompute compute_;
-  std::vector<RotaryEmbedding> rotaries_;  // as DecoderConfig::ropes
   AttentionBuffers buffers_;
 };
 

@@ -251,6 +251,10 @@ at::Tensor moved_to(at::Device device, const at::Tensor& tensor) {
   return tensor.pin_memory().to(device, /*non_blocking=*/true);
 }
 
+at::Tensor rows_of(const at::Tensor& all, const Slice& slice) {
+  return all.narrow(0, slice.begin, slice.size());
+}
+
 std::int64_t SweepLayout::base_row_at(std::size_t sample, std::int64_t position) const {
   const Segment& base = segments[sample];
   if (position >= base.row_begin) return base.packed_begin + position - base.row_begin;

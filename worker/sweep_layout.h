@@ -17,6 +17,9 @@ namespace limn {
 // The tensor on a device: on a GPU copied by way of page-locked memory, without waiting for it.
 at::Tensor moved_to(at::Device device, const at::Tensor& tensor);
 
+// Those of the slice.
+at::Tensor rows_of(const at::Tensor& all, const Slice& slice);
+
 // Which rows of each segment something is computed for.
 enum class RowSet {
   All,      // all that the segment recomputes

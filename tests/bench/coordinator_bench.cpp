@@ -202,9 +202,9 @@ void coordinate(const Options& options, int num_ranks, const Mailbox& mailbox) {
   const double survey_s = processor_seconds() - before_survey;
   schedule_options.interval_s = options.interval_s;
   for (int rank = 0; rank < num_ranks; ++rank)
-    schedule_options.leaders.push_back(rank);
-  schedule_options.stop_request = [] { return StopRequest::None; };
-  schedule_options.report = [](const Progress&) {};
+    schedule_options.service.leaders.push_back(rank);
+  schedule_options.service.stop_request = [] { return StopRequest::None; };
+  schedule_options.service.report = [](const Progress&) {};
   BatchSource source(job, preparer, kCost);
   Schedule schedule(mailbox, source, run_directory, schedule_options);
 
