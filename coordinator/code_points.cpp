@@ -19,4 +19,11 @@ std::vector<std::int64_t> code_point_offsets(std::string_view text) {
   return offsets;
 }
 
+void append_code_point(std::string& text, char32_t code_point) {
+  char encoded[U8_MAX_LENGTH];
+  std::size_t size = 0;
+  U8_APPEND_UNSAFE(encoded, size, code_point);
+  text.append(encoded, size);
+}
+
 }  // namespace limn

@@ -1,0 +1,15 @@
+// Hugging Face's tokenizer files.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "coordinator/text_encoder.h"
+
+namespace limn {
+
+// A tokenizer.json. Throws IoError when it cannot be read, DataError when it is damaged or asks for
+// what is not known, naming that.
+std::unique_ptr<const TextEncoder> load_json_tokenizer(const std::filesystem::path& file);
+
+}  // namespace limn
