@@ -104,8 +104,7 @@ class JsonTokenizer : public TextEncoder {
 
  private:
   std::vector<TokenRecord> encode_pieces(const PiecedText& text) const;
-  void trim(
-      const PiecedText& text, const TextPiece& piece, std::int64_t index, TokenRecord& token) const;
+  SpaceCount spaces_of(const TextPiece& piece, std::int32_t id, std::string_view covered) const;
 
   TokenModel model_;
   Normalizer normalizer_;
@@ -173,20 +172,21 @@ std::vector<TokenRecord> JsonTokenizer::encode_pieces(const PiecedText& text) co
       const auto last = static_cast<std::size_t>(word_token.bytes.end - 1);
       TokenRecord& token = tokens.emplace_back();
       token = {word_token.id, {word.origin[first], word.origin[last] + 1}};
-      trim(text, piece, static_cast<std::int64_t>(tokens.size()) - 1, token);
+      if (!post_processor_.trims()) continue;
+      const std::string_view covered = word.bytes.substr(first, last + 1 - first);
+      const auto index = static_cast<std::int64_t>(tokens.size()) - 1;
+      post_processor_.trim(token, index, spaces_of(piece, token.id, covered));
     }
   }
   return tokens;
 }
 
-void JsonTokenizer::trim(
-    const PiecedText& text, const TextPiece& piece, std::int64_t index, TokenRecord& token) const {
-  if (!post_processor_.trims()) return;
+SpaceCount JsonTokenizer::spaces_of(
+    const TextPiece& piece, std::int32_t id, std::string_view covered) const {
   // An added token may have taken white space of the text that is not in its own content.
-  const SpaceCount spaces = piece.token == TextPiece::kNoToken
-                                ? spaces_[static_cast<std::size_t>(token.id)]
-                                : count_spaces(text.view(piece).bytes);
-  post_processor_.trim(token, index, spaces);
+  const bool is_spelled_by_vocabulary =
+      piece.token == TextPiece::kNoToken && !model_.takes_spelling_of_text(id);
+  return is_spelled_by_vocabulary ? spaces_[static_cast<std::size_t>(id)] : count_spaces(covered);
 }
 
 std::string JsonTokenizer::token_text(std::int32_t id) const {

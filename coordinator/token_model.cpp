@@ -27,6 +27,11 @@ const Vocabulary& TokenModel::vocabulary() const {
   return std::visit([](const auto& kind) -> const Vocabulary& { return kind.vocabulary(); }, kind_);
 }
 
+bool TokenModel::takes_spelling_of_text(std::int32_t id) const {
+  const auto* const unigram = std::get_if<Unigram>(&kind_);
+  return unigram != nullptr && unigram->is_unknown(id);
+}
+
 void TokenModel::encode(
     std::string_view word, Workspace& workspace, std::vector<WordToken>& tokens) const {
   const auto encode_word = [&]<typename Model>(const Model& model) {

@@ -1,6 +1,7 @@
 // What a tokenizer does to its words: encode each as tokens.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 #include <tuple>
 #include <variant>
@@ -23,6 +24,9 @@ class TokenModel {
   explicit TokenModel(const CheckedJson& model);
 
   const Vocabulary& vocabulary() const;
+
+  // Whether the token is spelled by the text that it stands for, and not as in the vocabulary.
+  bool takes_spelling_of_text(std::int32_t id) const;
 
   // What encoding writes on: one for each thread, used for many words.
   using Workspace = std::tuple<

@@ -1,4 +1,4 @@
-// Hugging Face tokenizers (tokenizer.json): text to token ids and the characters that each covers.
+// Text to token ids and the characters that each covers.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,17 @@ namespace limn {
 // Threads: immutable; any thread may encode.
 class Tokenizer {
  public:
-  // Loads FOLDER/tokenizer.json. What the file asks for and limn does not know is refused by name.
-  // Throws IoError when the file is missing, DataError when it is damaged or unsupported.
+  // Whether `folder` has a file that load() reads.
+  static bool is_in(const std::filesystem::path& folder);
+
+  // Loads FOLDER/tokenizer.json (of Hugging Face), or where it is missing FOLDER/tokenizer.model
+  // (of SentencePiece, see sentence_piece_tokenizer.h). What the file asks for and limn does not
+  // know is refused by name. Throws IoError when both files are missing, DataError when one is
+  // damaged or unsupported.
   static Tokenizer load(const std::filesystem::path& folder);
 
-  // The tokens of `text`, with the character ranges that Python's `tokenizers` gives; none for the
-  // special tokens that the post-processor adds. Throws DataError when `text` is not UTF-8.
+  // The tokens of `text`, with the character ranges that Python's `tokenizers` gives, or with those
+  // that SentencePiece gives; none for the special tokens that are added at the ends. Throws DataError when `text` is not UTF-8.
   std::vector<TokenRecord> encode(std::string_view text, SpecialTokens special_tokens) const {
     return encoder_->encode(text, special_tokens);
   }

@@ -22,6 +22,8 @@ class Unigram {
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
+  bool is_unknown(std::int32_t id) const { return unknown_id_ == id; }
+
   // What encoding writes on: one for each thread, used for many words.
   class Workspace {
     friend class Unigram;
@@ -53,7 +55,7 @@ class Unigram {
   Vocabulary vocabulary_;
   ByteTrie trie_;
   std::optional<std::int32_t> unknown_id_;
-  double unknown_score_;
+  double unknown_score_ = 0;
   std::optional<std::array<std::int32_t, 256>>
       byte_ids_;  // if unknown characters fall back to them
 };

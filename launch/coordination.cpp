@@ -39,9 +39,9 @@ RunManifest manifest_of(const Job& job, const Checkpoint& checkpoint, SweepCompu
   return manifest;
 }
 
-// A checkpoint without tokenizer.json explains records of token ids.
+// A checkpoint without a tokenizer explains records of token ids.
 std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
-  if (!std::filesystem::exists(folder / "tokenizer.json")) return nullptr;
+  if (!Tokenizer::is_in(folder)) return nullptr;
   return std::make_unique<const Tokenizer>(Tokenizer::load(folder));
 }
 
