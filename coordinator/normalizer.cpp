@@ -224,9 +224,8 @@ void Normalizer::apply(CharacterRule rule, PiecedText& text) {
 }
 
 void Normalizer::apply(const CharactersMap& map, PiecedText& text) {
-  text.rewrite([&](const AlignedView& piece, AlignedText& result) {
-    map.append_mapped(piece, result);
-  });
+  text.rewrite(
+      [&](const AlignedView& piece, AlignedText& result) { map.append_mapped(piece, result); });
 }
 
 }  // namespace limn

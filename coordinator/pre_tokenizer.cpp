@@ -191,8 +191,7 @@ PreTokenizer::Split PreTokenizer::parse_delimiter(const CheckedJson& pre_tokeniz
   pre_tokenizer.allow_keys({"type", "delimiter"});
   const CheckedJson delimiter = pre_tokenizer.at("delimiter");
   if (num_code_points(delimiter.string()) != 1) delimiter.refuse("must be one character");
-  return {
-      TextPattern::literal(delimiter.string()), MatchPlacement::Removed, /*inverts=*/false};
+  return {TextPattern::literal(delimiter.string()), MatchPlacement::Removed, /*inverts=*/false};
 }
 
 PreTokenizer::Metaspace PreTokenizer::parse_metaspace(const CheckedJson& pre_tokenizer) {
@@ -263,7 +262,8 @@ void PreTokenizer::apply(const Split& split, PiecedText& text) {
 
 void PreTokenizer::apply(const CharacterSplit& split, PiecedText& text) {
   text.cut([&](const AlignedView& piece, std::vector<TextPiece>& parts) {
-    append_parts(place_matches(find_characters(split.matches, piece.bytes), split.placement), parts);
+    append_parts(
+        place_matches(find_characters(split.matches, piece.bytes), split.placement), parts);
   });
 }
 

@@ -26,7 +26,8 @@ class Tokenizer {
   static Tokenizer load(const std::filesystem::path& folder);
 
   // The tokens of `text`, with the character ranges that Python's `tokenizers` gives, or with those
-  // that SentencePiece gives; none for the special tokens that are added at the ends. Throws DataError when `text` is not UTF-8.
+  // that SentencePiece gives; none for the special tokens that are added at the ends. Throws
+  // DataError when `text` is not UTF-8.
   std::vector<TokenRecord> encode(std::string_view text, SpecialTokens special_tokens) const {
     return encoder_->encode(text, special_tokens);
   }
