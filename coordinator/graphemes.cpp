@@ -1,5 +1,6 @@
 #include "coordinator/graphemes.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include <unicode/uchar.h>
@@ -16,9 +17,33 @@ std::int32_t property(char32_t character, UProperty property) {
   return u_getIntPropertyValue(static_cast<UChar32>(character), property);
 }
 
+struct MarkRange {
+  char32_t first;
+  char32_t last;
+};
+
+// From the Unicode Character Database 17.0: what DerivedAge.txt has with 17.0, of the categories Mn
+// and Mc in DerivedGeneralCategory.txt.
+constexpr MarkRange kMarksOfUnicode17[] = {
+    {0x1ACF, 0x1ADD},
+    {0x1AE0, 0x1AEB},
+    {0x10EFA, 0x10EFB},
+    {0x11B60, 0x11B67},
+    {0x1E6E3, 0x1E6E3},
+    {0x1E6E6, 0x1E6E6},
+    {0x1E6EE, 0x1E6EF},
+    {0x1E6F5, 0x1E6F5},
+};
+
+bool is_mark_of_unicode_17(char32_t character) {
+  return std::ranges::any_of(kMarksOfUnicode17, [&](const MarkRange& range) {
+    return range.first <= character && character <= range.last;
+  });
+}
+
 UGraphemeClusterBreak break_class(char32_t character) {
   const std::string_view newer = newer_category(character);
-  if (newer == "Mn") return U_GCB_EXTEND;
+  if (newer == "Mn" || is_mark_of_unicode_17(character)) return U_GCB_EXTEND;
   if (newer == "Mc") return U_GCB_SPACING_MARK;
   return static_cast<UGraphemeClusterBreak>(property(character, UCHAR_GRAPHEME_CLUSTER_BREAK));
 }
