@@ -201,8 +201,12 @@ std::string JsonTokenizer::token_text(std::int32_t id) const {
 }  // namespace
 
 std::unique_ptr<const TextEncoder> load_json_tokenizer(const std::filesystem::path& file) {
-  const nlohmann::json json = read_json(file);
-  const CheckedJson document(json, file.string());
+  return make_json_tokenizer(read_json(file), file.string());
+}
+
+std::unique_ptr<const TextEncoder> make_json_tokenizer(
+    const nlohmann::json& json, const std::string& file) {
+  const CheckedJson document(json, file);
   check_document(document);
   return std::make_unique<const JsonTokenizer>(document);
 }

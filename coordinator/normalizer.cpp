@@ -100,13 +100,13 @@ void Normalizer::add_steps(const CheckedJson& normalizer, int depth) {
     normalizer.allow_keys({"type", "prepend"});
     const CheckedJson prepend = normalizer.at("prepend");
     if (prepend.string().empty()) prepend.refuse("must not be empty");
-    steps_.emplace_back(std::in_place_type<Prepend>, prepend.string());
+    steps_.emplace_back(Prepend{prepend.string()});
   } else if (type.string() == "Replace") {
     normalizer.allow_keys({"type", "pattern", "content"});
     TextPattern pattern = parse_pattern(normalizer.at("pattern"));
     if (pattern.matches_empty()) normalizer.at("pattern").refuse("must not match nothing at all");
     const std::string& content = normalizer.at("content").string();
-    steps_.emplace_back(std::in_place_type<Replace>, std::move(pattern), content);
+    steps_.emplace_back(Replace{std::move(pattern), content});
   } else if (type.string() == "Strip") {
     normalizer.allow_keys({"type", "strip_left", "strip_right"});
     const bool is_left = normalizer.at("strip_left").boolean();

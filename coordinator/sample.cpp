@@ -142,14 +142,19 @@ void check_not_empty(const DatasetRecord& record) {
   }
 }
 
+// Not DataError: the fault is not the record's, and the next one would only say it again.
+void check_has_tokenizer(
+    const DatasetRecord& record, const Tokenizer* tokenizer, const ModelLimits& limits) {
+  if (tokenizer != nullptr || (!record.prompt && !record.target)) return;
+  throw IoError(fmt::format(
+      "{}: has neither tokenizer.json nor tokenizer.model, which text needs; put the model's "
+      "tokenizer there, or give input_ids and target_ids: {}",
+      limits.folder.string(),
+      record.where));
+}
+
 Sequence sequence_of(const DatasetRecord& record, const Tokenizer* tokenizer) {
   check_not_empty(record);
-  if (tokenizer == nullptr && (record.prompt || record.target)) {
-    refuse(
-        record,
-        "text needs a tokenizer; put tokenizer.json into the model's folder or give input_ids and "
-        "target_ids");
-  }
   if (record.prompt && record.target) return encode_together(record, *tokenizer, *record.prompt);
   return joined(
       record.prompt ? encode(*tokenizer, *record.prompt, SpecialTokens::Add)
@@ -310,6 +315,7 @@ SamplePreparer::SamplePreparer(
       limits_(limits) {}
 
 Sample SamplePreparer::prepare(const DatasetRecord& record) const {
+  check_has_tokenizer(record, tokenizer_, limits_);
   Sequence sequence = sequence_of(record, tokenizer_);
   check_fits(record, sequence, limits_);
   check_evidence(record, sequence.whole.text);

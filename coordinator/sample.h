@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 
 #include "coordinator/dataset.h"
@@ -15,6 +16,7 @@ namespace limn {
 struct ModelLimits {
   std::int64_t vocab_size = 0;
   std::int64_t max_positions = 0;  // tokens fed to the model; 0: no limit
+  std::filesystem::path folder;    // of the model, for messages
 };
 
 struct Sample {
@@ -39,7 +41,8 @@ class SamplePreparer {
   // white space of the prompt goes to the target (the convention of lm-evaluation-harness). A text
   // that meets token ids is encoded alone; ids are spelt out by the tokenizer. Special tokens that
   // the tokenizer puts at the end are left out. Words and sentences that get no token are no units.
-  // Throws DataError naming the record's place: an empty prompt or target, a token the model does
+  // Throws IoError naming the model's folder when a text needs the tokenizer that is not there;
+  // DataError naming the record's place: an empty prompt or target, a token the model does
   // not have, a sequence longer than the model allows, evidence or a unit outside the text, a given
   // unit without token, no unit at all.
   Sample prepare(const DatasetRecord& record) const;

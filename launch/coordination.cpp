@@ -54,7 +54,9 @@ Coordination prepare_coordination(
     SweepCompute arithmetic) {
   auto tokenizer = load_tokenizer(job.model.path);
   const ModelLimits limits{
-      .vocab_size = model.decoder.vocab_size, .max_positions = model.decoder.max_positions};
+      .vocab_size = model.decoder.vocab_size,
+      .max_positions = model.decoder.max_positions,
+      .folder = job.model.path};
   const SamplePreparer preparer(tokenizer.get(), job.explain, limits);
   RunDirectory run_directory =
       RunDirectory::open(job.output.path, manifest_of(job, checkpoint, arithmetic));
