@@ -24,7 +24,7 @@ packages=(
   libsentencepiece-dev libspdlog-dev libtomlplusplus-dev libxxhash-dev nlohmann-json3-dev openmpi-bin
 )
 # The version of clang-format is part of the style: others format differently.
-test_packages=(clang-format-14 hdf5-tools patchelf busybox-static)
+test_packages=(clang-format-14 clang-14 libclang-rt-14-dev hdf5-tools patchelf busybox-static)
 
 say() { printf 'setup: %s\n' "$*"; }
 
