@@ -5,61 +5,35 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <unicode/uchar.h>
-#include <unicode/utf8.h>
 
-#include "storage/error.h"
+#include "coordinator/character_classes.h"
+#include "coordinator/code_points.h"
 
 namespace limn {
 
 namespace {
 
-std::int64_t edge_of(std::int64_t node, char byte) {
-  return (node << 8) | static_cast<unsigned char>(byte);
-}
-
-bool is_white_space(UChar32 character) {
-  return u_isUWhiteSpace(character) != 0;
-}
-
-// UTS #18's \w.
-bool is_word_character(UChar32 character) {
-  constexpr std::uint32_t kMask = U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK;
-  return u_isUAlphabetic(character) || (U_GET_GC_MASK(character) & kMask) != 0 ||
-         u_hasBinaryProperty(character, UCHAR_JOIN_CONTROL);
-}
-
-UChar32 character_at(std::string_view text, std::int64_t& position) {
-  UChar32 character = 0;
-  U8_NEXT_UNSAFE(text.data(), position, character);
-  return character;
-}
-
-UChar32 character_before(std::string_view text, std::int64_t& position) {
-  UChar32 character = 0;
-  U8_PREV_UNSAFE(text.data(), position, character);
-  return character;
-}
-
-bool is_single_word(std::string_view text, ByteRange range) {
-  const bool is_at_begin = range.begin == 0;
-  const bool is_at_end = range.end == static_cast<std::int64_t>(text.size());
-  return (is_at_begin || !is_word_character(character_before(text, range.begin))) &&
-         (is_at_end || !is_word_character(character_at(text, range.end)));
+bool is_single_word(std::string_view text, const ByteRange& range) {
+  auto begin = static_cast<std::size_t>(range.begin);
+  auto end = static_cast<std::size_t>(range.end);
+  return (begin == 0 || !is_word_character(previous_code_point(text, begin))) &&
+         (end == text.size() || !is_word_character(next_code_point(text, end)));
 }
 
 std::int64_t begin_of_white_space(std::string_view text, std::int64_t end) {
-  for (std::int64_t begin = end; begin > 0; end = begin) {
-    if (!is_white_space(character_before(text, begin))) break;
+  auto result = static_cast<std::size_t>(end);
+  for (std::size_t begin = result; begin > 0; result = begin) {
+    if (!is_unicode_space(previous_code_point(text, begin))) break;
   }
-  return end;
+  return static_cast<std::int64_t>(result);
 }
 
 std::int64_t end_of_white_space(std::string_view text, std::int64_t begin) {
-  for (std::int64_t end = begin; end < static_cast<std::int64_t>(text.size()); begin = end) {
-    if (!is_white_space(character_at(text, end))) break;
+  auto result = static_cast<std::size_t>(begin);
+  for (std::size_t end = result; end < text.size(); result = end) {
+    if (!is_unicode_space(next_code_point(text, end))) break;
   }
-  return begin;
+  return static_cast<std::int64_t>(result);
 }
 
 std::string normalized(std::string_view content, const Normalizer& normalizer) {
@@ -120,26 +94,20 @@ AddedTokenFinder::AddedTokenFinder(std::vector<AddedToken> tokens) : tokens_(std
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
     const std::string& spelling = tokens_[i].spelling;
     begins_token_[static_cast<unsigned char>(spelling.front())] = true;
-    std::int64_t node = 0;
-    for (const char byte : spelling) {
-      const auto num_nodes = static_cast<std::int64_t>(token_at_.size());
-      const auto [edge, is_new] = edges_.emplace(edge_of(node, byte), num_nodes);
-      if (is_new) token_at_.push_back(-1);
-      node = edge->second;
-    }
-    token_at_[static_cast<std::size_t>(node)] = static_cast<std::int64_t>(i);
+    trie_.insert(spelling, static_cast<std::int32_t>(i));
   }
 }
 
 const AddedToken* AddedTokenFinder::longest_at_begin(std::string_view text) const {
   const AddedToken* longest = nullptr;
-  std::int64_t node = 0;
+  ByteTrie::Node node = ByteTrie::kRoot;
   for (const char byte : text) {
-    const auto edge = edges_.find(edge_of(node, byte));
-    if (edge == edges_.end()) break;
-    node = edge->second;
-    const std::int64_t token = token_at_[static_cast<std::size_t>(node)];
-    if (token >= 0) longest = &tokens_[static_cast<std::size_t>(token)];
+    const ByteTrie::Edge* const edge = trie_.find(node, byte);
+    if (edge == nullptr) break;
+    node = edge->target;
+    if (edge->value != ByteTrie::kNoValue) {
+      longest = &tokens_[static_cast<std::size_t>(edge->value)];
+    }
   }
   return longest;
 }

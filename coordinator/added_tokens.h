@@ -6,9 +6,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "coordinator/byte_trie.h"
 #include "coordinator/checked_json.h"
 #include "coordinator/normalizer.h"
 #include "coordinator/pieced_text.h"
@@ -47,10 +47,7 @@ class AddedTokenFinder {
   void cut_piece(std::string_view text, std::vector<TextPiece>& parts) const;
 
   std::vector<AddedToken> tokens_;
-  // A trie over the spellings' bytes: node 0 is its root, `edges_` leads from (node << 8 | byte) to
-  // the next node, and `token_at_[node]` is an index in `tokens_`, or -1.
-  std::unordered_map<std::int64_t, std::int64_t> edges_;
-  std::vector<std::int64_t> token_at_ = {-1};
+  ByteTrie trie_;  // of the spellings, to their places in tokens_
   std::array<bool, 256> begins_token_ = {};
 };
 

@@ -7,15 +7,14 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <unicode/utf8.h>
 
-#include "storage/error.h"
+#include "coordinator/code_points.h"
 
 namespace limn {
 
 namespace {
 
-constexpr std::int32_t kNoId = -1;
+constexpr std::int32_t kNoId = Vocabulary::kNoId;
 constexpr std::uint64_t kEmptySlot = UINT64_MAX;
 constexpr std::string_view kWordMark = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 
@@ -31,24 +30,29 @@ struct Merge {
 };
 
 std::optional<Merge> find_merge(
-    std::string_view left, std::string_view right, const Vocabulary& vocabulary) {
+    std::string_view left,
+    std::string_view right,
+    std::size_t prefix_size,
+    const Vocabulary& vocabulary) {
   const std::optional<std::int32_t> left_id = vocabulary.find(left);
   const std::optional<std::int32_t> right_id = vocabulary.find(right);
-  if (!left_id || !right_id) return std::nullopt;
-  const std::optional<std::int32_t> merged_id = vocabulary.find(std::string(left).append(right));
+  if (!left_id || !right_id || right.size() < prefix_size) return std::nullopt;
+  const std::optional<std::int32_t> merged_id =
+      vocabulary.find(std::string(left).append(right.substr(prefix_size)));
   if (!merged_id) return std::nullopt;
   return Merge{*left_id, *right_id, *merged_id};
 }
 
 // "a b" or ["a", "b"]; nothing when it is neither, or the vocabulary lacks a, b or ab.
-std::optional<Merge> parse_merge(const nlohmann::json& merge, const Vocabulary& vocabulary) {
+std::optional<Merge> parse_merge(
+    const nlohmann::json& merge, std::size_t prefix_size, const Vocabulary& vocabulary) {
   if (merge.is_string()) {
     // Tokens may have spaces themselves: the first one that stands between two tokens counts.
     const std::string_view text = merge.get_ref<const std::string&>();
     std::optional<Merge> result;
     for (std::size_t space = text.find(' '); space != std::string_view::npos && !result;
          space = text.find(' ', space + 1)) {
-      result = find_merge(text.substr(0, space), text.substr(space + 1), vocabulary);
+      result = find_merge(text.substr(0, space), text.substr(space + 1), prefix_size, vocabulary);
     }
     return result;
   }
@@ -58,15 +62,11 @@ std::optional<Merge> parse_merge(const nlohmann::json& merge, const Vocabulary& 
   const auto token = [&](std::size_t i) -> const std::string& {
     return merge[i].get_ref<const std::string&>();
   };
-  return find_merge(token(0), token(1), vocabulary);
+  return find_merge(token(0), token(1), prefix_size, vocabulary);
 }
 
 bool is_version_line(const nlohmann::json& merge) {
   return merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version");
-}
-
-void refuse_option(const CheckedJson& model, const std::string& key, bool is_off) {
-  if (!is_off) model.at(key).refuse("is not supported");
 }
 
 // Refuses what changes the encoding and is not done here.
@@ -82,12 +82,13 @@ void check_options(const CheckedJson& model) {
        "ignore_merges",
        "vocab",
        "merges"});
-  for (const char* const key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    const std::optional<CheckedJson> affix = model.find(key);
-    refuse_option(model, key, !affix || affix->string().empty());
-  }
   const std::optional<CheckedJson> dropout = model.find("dropout");
-  refuse_option(model, "dropout", !dropout || dropout->value() == 0.0);
+  if (dropout && dropout->value() != 0.0) dropout->refuse("is not supported");
+}
+
+std::string affix(const CheckedJson& model, const std::string& key) {
+  const std::optional<CheckedJson> value = model.find(key);
+  return value ? value->string() : std::string();
 }
 
 bool flag(const CheckedJson& model, const std::string& key) {
@@ -102,20 +103,11 @@ std::vector<std::int32_t> single_characters(const Vocabulary& vocabulary) {
     const std::string* const token = vocabulary.token(id);
     if (token == nullptr || token->empty()) continue;
     std::size_t end = 0;
-    UChar32 character = 0;
-    U8_NEXT_UNSAFE(token->data(), end, character);
+    const char32_t character = next_code_point(*token, end);
     if (end != token->size()) continue;
     const auto place = static_cast<std::size_t>(character);
     if (place >= ids.size()) ids.resize(place + 1, kNoId);
     ids[place] = id;
-  }
-  return ids;
-}
-
-std::array<std::int32_t, 256> byte_tokens(const Vocabulary& vocabulary) {
-  std::array<std::int32_t, 256> ids = {};
-  for (std::size_t byte = 0; byte < ids.size(); ++byte) {
-    ids[byte] = vocabulary.find(fmt::format("<0x{:02X}>", byte)).value_or(kNoId);
   }
   return ids;
 }
@@ -141,7 +133,8 @@ bool ends_before_word_marks(const Vocabulary& vocabulary) {
 
 }  // namespace
 
-MergeTable::MergeTable(const CheckedJson& merges, const Vocabulary& vocabulary) {
+MergeTable::MergeTable(
+    const CheckedJson& merges, std::size_t prefix_size, const Vocabulary& vocabulary) {
   if (!merges.value().is_array()) merges.refuse("must be an array");
   const std::size_t num_slots = std::bit_ceil(2 * merges.value().size() + 2);
   slots_.resize(num_slots, {kEmptySlot, kNoRank});
@@ -151,7 +144,7 @@ MergeTable::MergeTable(const CheckedJson& merges, const Vocabulary& vocabulary) 
   for (const nlohmann::json& merge : merges.value()) {
     const std::size_t here = index++;
     if (is_version_line(merge)) continue;
-    const std::optional<Merge> parsed = parse_merge(merge, vocabulary);
+    const std::optional<Merge> parsed = parse_merge(merge, prefix_size, vocabulary);
     if (!parsed) {
       merges.elements()[here].refuse(
           "must be two tokens of the vocabulary whose union is one, too");
@@ -178,18 +171,22 @@ std::uint32_t MergeTable::rank(std::int32_t left, std::int32_t right) const {
 
 BytePairEncoding::BytePairEncoding(const CheckedJson& model)
     : vocabulary_(model.at("vocab")),
-      merges_(model.at("merges"), vocabulary_),
+      prefix_(affix(model, "continuing_subword_prefix")),
+      suffix_(affix(model, "end_of_word_suffix")),
+      merges_(model.at("merges"), prefix_.size(), vocabulary_),
       character_ids_(single_characters(vocabulary_)),
       byte_ids_(byte_tokens(vocabulary_)),
       fuses_unknown_(flag(model, "fuse_unk")),
       falls_back_to_bytes_(flag(model, "byte_fallback")),
-      ignores_merges_(flag(model, "ignore_merges")),
-      merges_up_to_word_marks_(ends_before_word_marks(vocabulary_)) {
+      ignores_merges_(flag(model, "ignore_merges")) {
   check_options(model);
+  const bool has_affix = !prefix_.empty() || !suffix_.empty();
+  if (has_affix && falls_back_to_bytes_) {
+    model.at("byte_fallback").refuse("is not supported with a prefix or suffix");
+  }
+  merges_up_to_word_marks_ = !has_affix && ends_before_word_marks(vocabulary_);
   if (const std::optional<CheckedJson> unknown = model.find("unk_token")) {
-    has_unknown_token_ = true;
-    unknown_token_ = unknown->string();
-    unknown_id_ = vocabulary_.find(unknown_token_);
+    unknown_.emplace(unknown->string(), vocabulary_);
   }
 }
 
@@ -197,24 +194,31 @@ void BytePairEncoding::encode(
     std::string_view word, Workspace& workspace, std::vector<WordToken>& tokens) const {
   if (ignores_merges_) {
     if (const std::optional<std::int32_t> id = vocabulary_.find(word)) {
-      tokens.push_back({*id, static_cast<std::int64_t>(word.size())});
+      tokens.push_back({*id, {0, static_cast<std::int64_t>(word.size())}});
       return;
     }
   }
 
+  std::int64_t begin = 0;
+  const auto add_part = [&](std::string_view part) {
+    merge_part(part, workspace);
+    for (const Symbol& symbol : workspace.symbols) {
+      tokens.push_back({symbol.id, {begin, begin + symbol.num_bytes}});
+      begin += symbol.num_bytes;
+    }
+  };
   // SentencePiece-like tokenizers give a whole text as one word. Where no token reaches over a word
   // mark no merge does, either: what lies between two can be merged on its own, which is several
   // times faster (measured: 29 instead of 8 MB/s).
   while (merges_up_to_word_marks_ && !word.empty()) {
     const std::size_t end = end_of_marked_word(word);
-    encode_part(word.substr(0, end), workspace, tokens);
+    add_part(word.substr(0, end));
     word.remove_prefix(end);
   }
-  if (!word.empty()) encode_part(word, workspace, tokens);
+  if (!word.empty()) add_part(word);
 }
 
-void BytePairEncoding::encode_part(
-    std::string_view part, Workspace& workspace, std::vector<WordToken>& tokens) const {
+void BytePairEncoding::merge_part(std::string_view part, Workspace& workspace) const {
   // So few symbols are merged fastest by looking at all of them each time.
   constexpr std::size_t kFew = 32;
   std::vector<Symbol>& symbols = workspace.symbols;
@@ -227,9 +231,23 @@ void BytePairEncoding::encode_part(
   } else {
     merge_many(workspace);
   }
-  for (const Symbol& symbol : symbols) {
-    tokens.push_back({symbol.id, symbol.num_bytes});
+}
+
+std::optional<std::int32_t> BytePairEncoding::character_id(
+    std::string_view word, const ByteRange& range) const {
+  auto begin = static_cast<std::size_t>(range.begin);
+  const auto end = static_cast<std::size_t>(range.end);
+  const bool has_prefix = begin > 0 && !prefix_.empty();
+  const bool has_suffix = end == word.size() && !suffix_.empty();
+  if (has_prefix || has_suffix) {
+    std::string token = has_prefix ? prefix_ : std::string();
+    token += word.substr(begin, end - begin);
+    if (has_suffix) token += suffix_;
+    return vocabulary_.find(token);
   }
+  const auto place = static_cast<std::size_t>(next_code_point(word, begin));
+  if (place >= character_ids_.size() || character_ids_[place] == kNoId) return std::nullopt;
+  return character_ids_[place];
 }
 
 void BytePairEncoding::split_into_symbols(
@@ -237,36 +255,29 @@ void BytePairEncoding::split_into_symbols(
   symbols.clear();
   // An unknown token waits here for more of its kind. Bytes overtake it, as in Python's
   // `tokenizers`.
+  std::int32_t unknown_id = kNoId;
   std::int64_t num_unknown_bytes = 0;
   const auto add = [&](std::int32_t id, std::int64_t num_bytes) {
     symbols.push_back({id, MergeTable::kNoRank, num_bytes});
   };
   const auto add_unknown = [&] {
-    if (num_unknown_bytes > 0) add(*unknown_id_, std::exchange(num_unknown_bytes, 0));
+    if (num_unknown_bytes > 0) add(unknown_id, std::exchange(num_unknown_bytes, 0));
   };
 
   for (std::size_t begin = 0; begin < word.size();) {
-    std::size_t end = begin;
-    UChar32 character = 0;
-    U8_NEXT_UNSAFE(word.data(), end, character);
-    const auto place = static_cast<std::size_t>(character);
-    const std::string_view bytes = word.substr(begin, end - begin);
-    const auto num_bytes = static_cast<std::int64_t>(bytes.size());
-    begin = end;
+    const std::size_t size = code_point_size(word[begin]);
+    const auto num_bytes = static_cast<std::int64_t>(size);
+    const std::string_view bytes = word.substr(begin, size);
+    const auto first = static_cast<std::int64_t>(std::exchange(begin, begin + size));
 
-    if (place < character_ids_.size() && character_ids_[place] != kNoId) {
+    if (const auto id = character_id(word, {first, first + num_bytes})) {
       add_unknown();
-      add(character_ids_[place], num_bytes);
+      add(*id, num_bytes);
       continue;
     }
     if (falls_back_to_bytes_ && add_byte_symbols(bytes, symbols)) continue;
-    if (!has_unknown_token_) continue;
-    if (!unknown_id_) {
-      throw DataError(fmt::format(
-          "model.unk_token is needed for \"{}\" and is not in the vocabulary: {}",
-          bytes,
-          unknown_token_));
-    }
+    if (!unknown_) continue;
+    unknown_id = unknown_->id_for(bytes);
     if (!fuses_unknown_) add_unknown();
     num_unknown_bytes += num_bytes;
   }

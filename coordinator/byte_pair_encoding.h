@@ -10,23 +10,19 @@
 
 #include "coordinator/checked_json.h"
 #include "coordinator/vocabulary.h"
+#include "coordinator/word_token.h"
 
 namespace limn {
-
-// A token and how many bytes of the word it takes.
-struct WordToken {
-  std::int32_t id = 0;
-  std::int64_t num_bytes = 0;
-};
 
 // The rank and the result of each merge of two tokens. Threads: immutable.
 class MergeTable {
  public:
   static constexpr std::uint32_t kNoRank = UINT32_MAX;
 
-  // `merges` lists pairs of tokens, "a b" or ["a", "b"], the most urgent first. Throws DataError
-  // when a pair or its result is not in the vocabulary.
-  MergeTable(const CheckedJson& merges, const Vocabulary& vocabulary);
+  // `merges` lists pairs of tokens, "a b" or ["a", "b"], the most urgent first. The result of a
+  // pair lacks the first `prefix_size` bytes of the second token. Throws DataError when a pair or
+  // its result is not in the vocabulary.
+  MergeTable(const CheckedJson& merges, std::size_t prefix_size, const Vocabulary& vocabulary);
 
   // The place of the pair in the list, kNoRank when it is not merged.
   std::uint32_t rank(std::int32_t left, std::int32_t right) const;
@@ -84,21 +80,21 @@ class BytePairEncoding {
  private:
   using Symbol = Workspace::Symbol;
 
-  void encode_part(
-      std::string_view part, Workspace& workspace, std::vector<WordToken>& tokens) const;
+  void merge_part(std::string_view part, Workspace& workspace) const;
   void split_into_symbols(std::string_view word, std::vector<Symbol>& symbols) const;
+  std::optional<std::int32_t> character_id(std::string_view word, const ByteRange& range) const;
   bool add_byte_symbols(std::string_view character, std::vector<Symbol>& symbols) const;
   std::uint32_t rank_of(const Symbol& left, const Symbol& right) const;
   void merge_few(std::vector<Symbol>& symbols) const;
   void merge_many(Workspace& workspace) const;
 
   Vocabulary vocabulary_;
+  std::string prefix_;  // of characters that do not begin a word
+  std::string suffix_;  // of the character that ends a word
   MergeTable merges_;
   std::vector<std::int32_t> character_ids_;   // by code point, kNoId for none
   std::array<std::int32_t, 256> byte_ids_{};  // of <0x00> to <0xFF>, kNoId for none
-  std::string unknown_token_;                 // may be absent from the vocabulary
-  std::optional<std::int32_t> unknown_id_;
-  bool has_unknown_token_ = false;
+  std::optional<UnknownToken> unknown_;
   bool fuses_unknown_ = false;
   bool falls_back_to_bytes_ = false;
   bool ignores_merges_ = false;           // for words that are tokens

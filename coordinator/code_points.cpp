@@ -23,17 +23,16 @@ std::vector<std::int64_t> code_point_offsets(std::string_view text) {
 
 std::u32string code_points(std::string_view text) {
   std::u32string points;
-  for (std::size_t i = 0; i < text.size();) {
-    UChar32 point = 0;
-    U8_NEXT_UNSAFE(text.data(), i, point);
-    points.push_back(static_cast<char32_t>(point));
-  }
+  for (std::size_t i = 0; i < text.size();)
+    points.push_back(next_code_point(text, i));
   return points;
 }
 
-std::int32_t num_code_points(std::string_view text) {
-  return static_cast<std::int32_t>(
-      std::ranges::count_if(text, [](char byte) { return !U8_IS_TRAIL(byte); }));
+void append_code_point(std::string& text, char32_t code_point) {
+  char encoded[U8_MAX_LENGTH];
+  std::size_t size = 0;
+  U8_APPEND_UNSAFE(encoded, size, code_point);
+  text.append(encoded, size);
 }
 
 }  // namespace limn

@@ -1,6 +1,8 @@
 #include "coordinator/newer_characters.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -70,6 +72,18 @@ std::string newer_characters(std::string_view category) {
     members += fmt::format("\\x{{{:X}}}-\\x{{{:X}}}", range.first, range.last);
   }
   return members;
+}
+
+std::string_view newer_category(char32_t character) {
+  const auto code_point = static_cast<std::int32_t>(character);
+  const auto is_before = [](std::int32_t before, const CharacterRange& range) {
+    return before < range.first;
+  };
+  const auto* const after =
+      std::upper_bound(std::begin(kNewer), std::end(kNewer), code_point, is_before);
+  if (after == std::begin(kNewer)) return "";
+  const CharacterRange& range = *std::prev(after);
+  return code_point <= range.last ? range.category : std::string_view();
 }
 
 }  // namespace limn

@@ -11,4 +11,8 @@ namespace limn {
 // Unicode 16 along; PCRE2 comes with the system, and tokens must not depend on which one.
 std::string newer_characters(std::string_view category);
 
+// The general category of a character that is not in Unicode 14 and is in Unicode 16; empty for any
+// other.
+std::string_view newer_category(char32_t character);
+
 }  // namespace limn

@@ -1,10 +1,12 @@
 // What a tokenizer does to its text first: rewrite it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "coordinator/characters_map.h"
 #include "coordinator/checked_json.h"
 #include "coordinator/pieced_text.h"
 #include "coordinator/text_pattern.h"
@@ -34,13 +36,45 @@ class Normalizer {
     std::string content;
   };
 
-  using Step = std::variant<Prepend, Replace, NormalForm>;
+  struct Strip {
+    bool is_left;
+    bool is_right;
+  };
+
+  struct Lowercase {};
+
+  // Puts spaces around what BERT takes for Chinese characters.
+  struct SpaceIdeographs {};
+
+  // Bytes become characters of the byte alphabet.
+  struct ByteLevel {};
+
+  // What becomes of each character on its own; nothing drops it.
+  using CharacterRule = std::optional<char32_t> (*)(char32_t character);
+
+  using Step = std::variant<
+      Prepend,
+      Replace,
+      Strip,
+      Lowercase,
+      SpaceIdeographs,
+      ByteLevel,
+      NormalForm,
+      CharacterRule,
+      CharactersMap>;
 
   void add_steps(const CheckedJson& normalizer, int depth);
+  void add_bert_steps(const CheckedJson& normalizer);
 
   static void apply(const Prepend& prepend, PiecedText& text);
   static void apply(const Replace& replace, PiecedText& text);
+  static void apply(const Strip& strip, PiecedText& text);
+  static void apply(const Lowercase& lowercase, PiecedText& text);
+  static void apply(const SpaceIdeographs& space, PiecedText& text);
+  static void apply(const ByteLevel& byte_level, PiecedText& text);
   static void apply(NormalForm form, PiecedText& text);
+  static void apply(CharacterRule rule, PiecedText& text);
+  static void apply(const CharactersMap& map, PiecedText& text);
 
   std::vector<Step> steps_;
 };

@@ -47,12 +47,17 @@ CharacterSet hex_digit_set() {
   return {"0-9A-Fa-f", ""};
 }
 
-// What Oniguruma has for \w: in Latin-1 superscripts and fractions, too.
-CharacterSet word_set() {
+// What Oniguruma has for \w inside [].
+CharacterSet word_set_in_class() {
   return {
-      "\\p{Alphabetic}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}" + newer_characters("L") +
-          category_set("M").members + category_set("Nd").members + category_set("Pc").members,
+      "\\p{Alphabetic}" + newer_characters("L") + category_set("M").members +
+          category_set("Nd").members + category_set("Pc").members,
       ""};
+}
+
+// The same outside, where superscripts and fractions of Latin-1 belong to it, too.
+CharacterSet word_set() {
+  return {"\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}" + word_set_in_class().members, ""};
 }
 
 // The set of a property's name, nothing if Unicode has none of this name.
@@ -219,7 +224,7 @@ class Translation {
       case 'H':
         return add_complement(hex_digit_set());
       case 'w':
-        return add_set(word_set());
+        return add_set(is_in_class_ ? word_set_in_class() : word_set());
       case 'W':
         return add_complement(word_set());
       case 'v':

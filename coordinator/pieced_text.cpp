@@ -29,6 +29,26 @@ void append_prefixed(std::string_view prefix, const AlignedView& text, AlignedTe
   result.append(text.bytes, text.origin);
 }
 
+void append_changed(
+    std::span<const CharacterChange> changes, const AlignedView& text, AlignedText& result) {
+  std::size_t next = 0;    // the byte where the source's next character begins
+  std::size_t before = 0;  // the byte where the one before begins
+  const auto take = [&] {
+    check(next < text.bytes.size(), "more characters are taken than there are");
+    before = std::exchange(next, next + code_point_size(text.bytes[next]));
+  };
+  for (const CharacterChange& changed : changes) {
+    const bool is_inserted = changed.change > 0;
+    if (!is_inserted) take();
+    const std::int32_t origin = text.origin[before];
+    for (std::int32_t i = changed.change; i < 0; ++i) {
+      take();
+    }
+    append_code_point(result.bytes, changed.character);
+    result.origin.resize(result.bytes.size(), origin);
+  }
+}
+
 namespace {
 
 // ICU and the positions of characters are limited to 32 bits.

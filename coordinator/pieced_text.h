@@ -41,6 +41,19 @@ struct AlignedView {
 // character. Requires: `text` is not empty.
 void append_prefixed(std::string_view prefix, const AlignedView& text, AlignedText& result);
 
+// A character of a rewritten text, and how it came about: 0 when it takes the place of the next
+// character of the source, -n when it takes that of one and n more, 1 when it is inserted.
+struct CharacterChange {
+  char32_t character = 0;
+  std::int32_t change = 0;
+};
+
+// Appends the characters to `result`, each with the origin of the (first) character whose place it
+// takes; an inserted one with that of the source's character before. Requires: `text` is not empty,
+// and no more is taken than there is.
+void append_changed(
+    std::span<const CharacterChange> changes, const AlignedView& text, AlignedText& result);
+
 // A piece that is an added token is done: nothing rewrites or cuts it any more.
 struct TextPiece {
   static constexpr std::int32_t kNoToken = -1;

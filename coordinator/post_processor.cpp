@@ -1,34 +1,32 @@
 #include "coordinator/post_processor.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <string>
 
-#include <unicode/uchar.h>
-#include <unicode/utf8.h>
-
+#include "coordinator/character_classes.h"
+#include "coordinator/code_points.h"
 #include "coordinator/tokenizer_json.h"
 
 namespace limn {
 
 namespace {
 
-constexpr UChar32 kByteLevelSpace = 0x120;
+constexpr char32_t kByteLevelSpace = 0x120;
 
-bool is_space(UChar32 character) {
-  return character == kByteLevelSpace || u_isUWhiteSpace(character);
+bool is_space(char32_t character) {
+  return character == kByteLevelSpace || is_unicode_space(character);
 }
 
 }  // namespace
 
 SpaceCount count_spaces(std::string_view token) {
   SpaceCount result;
-  UChar32 character = 0;
   for (std::size_t i = 0; i < token.size(); ++result.leading) {
-    U8_NEXT_UNSAFE(token.data(), i, character);
-    if (!is_space(character)) break;
+    if (!is_space(next_code_point(token, i))) break;
   }
   for (std::size_t i = token.size(); i > 0; ++result.trailing) {
-    U8_PREV_UNSAFE(token.data(), i, character);
-    if (!is_space(character)) break;
+    if (!is_space(previous_code_point(token, i))) break;
   }
   return result;
 }
@@ -45,18 +43,44 @@ void PostProcessor::add_steps(const CheckedJson& post_processor, int depth) {
     for (const CheckedJson& inner : parse_sequence(post_processor.at("processors"), depth)) {
       add_steps(inner, depth + 1);
     }
-  } else if (type.string() == "ByteLevel") {
+    return;
+  }
+  if (type.string() == "ByteLevel") {
     // use_regex is the pre-tokenizer's.
     post_processor.allow_keys({"type", "add_prefix_space", "trim_offsets", "use_regex"});
     const bool keeps_prefix_space = post_processor.at("add_prefix_space").boolean();
     if (post_processor.at("trim_offsets").boolean()) trims_.push_back({keeps_prefix_space});
-  } else if (type.string() == "TemplateProcessing") {
-    if (has_template_) type.refuse("must not come twice");
-    has_template_ = true;
+    return;
+  }
+
+  // Those that follow add special tokens.
+  if (adds_tokens_) type.refuse("must not come after another that adds tokens");
+  adds_tokens_ = true;
+  if (type.string() == "TemplateProcessing") {
     add_template(post_processor);
+  } else if (type.string() == "BertProcessing") {
+    post_processor.allow_keys({"type", "sep", "cls"});
+    add_frame(post_processor);
+  } else if (type.string() == "RobertaProcessing") {
+    post_processor.allow_keys({"type", "sep", "cls", "trim_offsets", "add_prefix_space"});
+    const bool keeps_prefix_space = post_processor.at("add_prefix_space").boolean();
+    if (post_processor.at("trim_offsets").boolean()) trims_.push_back({keeps_prefix_space});
+    add_frame(post_processor);
   } else {
     type.refuse("is not supported");
   }
+}
+
+// "cls" and "sep" are a token and its id each: ["[CLS]", 101].
+void PostProcessor::add_frame(const CheckedJson& post_processor) {
+  const auto id_of = [&](const std::string& key) {
+    const CheckedJson pair = post_processor.at(key);
+    const std::vector<CheckedJson> token_and_id = pair.elements();
+    if (token_and_id.size() != 2) pair.refuse("must be a token and its id");
+    return checked_id(token_and_id[1]);
+  };
+  tokens_before_.push_back(id_of("cls"));
+  tokens_after_.push_back(id_of("sep"));
 }
 
 void PostProcessor::add_template(const CheckedJson& post_processor) {
@@ -83,11 +107,15 @@ std::vector<std::int32_t> PostProcessor::special_ids(
   const CheckedJson special = template_.at("special_tokens").at(id.string());
   std::vector<std::int32_t> ids;
   for (const CheckedJson& token : special.at("ids").elements()) {
-    const bool is_id = 0 <= token.integer() && token.integer() < vocab_size_;
-    if (!is_id) token.refuse("must be the id of a token");
-    ids.push_back(static_cast<std::int32_t>(token.integer()));
+    ids.push_back(checked_id(token));
   }
   return ids;
+}
+
+std::int32_t PostProcessor::checked_id(const CheckedJson& id) const {
+  const bool is_id = 0 <= id.integer() && id.integer() < vocab_size_;
+  if (!is_id) id.refuse("must be the id of a token");
+  return static_cast<std::int32_t>(id.integer());
 }
 
 void PostProcessor::trim(TokenRecord& token, std::int64_t index, const SpaceCount& spaces) const {

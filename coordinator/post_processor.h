@@ -47,10 +47,12 @@ class PostProcessor {
 
   void add_steps(const CheckedJson& post_processor, int depth);
   void add_template(const CheckedJson& post_processor);
+  void add_frame(const CheckedJson& post_processor);
   std::vector<std::int32_t> special_ids(const CheckedJson& template_, const CheckedJson& id) const;
+  std::int32_t checked_id(const CheckedJson& id) const;
 
   std::int64_t vocab_size_ = 0;
-  bool has_template_ = false;
+  bool adds_tokens_ = false;
   std::vector<Trim> trims_;
   std::vector<std::int32_t> tokens_before_;
   std::vector<std::int32_t> tokens_after_;

@@ -1,10 +1,12 @@
 #include "coordinator/pre_tokenizer.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <string_view>
 #include <utility>
 
 #include "coordinator/byte_alphabet.h"
+#include "coordinator/character_classes.h"
 #include "coordinator/code_points.h"
 #include "coordinator/tokenizer_json.h"
 
@@ -82,6 +84,29 @@ void append_parts(const std::vector<ByteRange>& ranges, std::vector<TextPiece>& 
   }
 }
 
+// Each character that matches, and what lies between two; together they cover `text`.
+std::vector<PatternRange> find_characters(bool (*matches)(char32_t), std::string_view text) {
+  std::vector<PatternRange> ranges;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto begin = static_cast<std::int64_t>(i);
+    const bool is_match = matches(next_code_point(text, i));
+    const auto end = static_cast<std::int64_t>(i);
+    if (!is_match && !ranges.empty() && !ranges.back().is_match) {
+      ranges.back().range.end = end;
+    } else {
+      ranges.push_back({{begin, end}, is_match});
+    }
+  }
+  return ranges;
+}
+
+enum class RunKind { Space, Word, Other };
+
+RunKind run_kind(char32_t character) {
+  if (is_word_character(character)) return RunKind::Word;
+  return is_unicode_space(character) ? RunKind::Space : RunKind::Other;
+}
+
 MatchPlacement parse_placement(const CheckedJson& behavior) {
   const std::string& name = behavior.string();
   if (name == "Isolated") return MatchPlacement::Isolated;
@@ -113,6 +138,24 @@ void PreTokenizer::add_steps(const CheckedJson& pre_tokenizer, int depth) {
     steps_.push_back(parse_digits(pre_tokenizer));
   } else if (type.string() == "Metaspace") {
     steps_.push_back(parse_metaspace(pre_tokenizer));
+  } else if (type.string() == "CharDelimiterSplit") {
+    steps_.push_back(parse_delimiter(pre_tokenizer));
+  } else if (type.string() == "Whitespace") {
+    pre_tokenizer.allow_keys({"type"});
+    steps_.push_back(WordRuns{});
+  } else if (type.string() == "WhitespaceSplit") {
+    pre_tokenizer.allow_keys({"type"});
+    steps_.push_back(CharacterSplit{is_unicode_space, MatchPlacement::Removed});
+  } else if (type.string() == "Punctuation") {
+    pre_tokenizer.allow_keys({"type", "behavior"});
+    const std::optional<CheckedJson> behavior = pre_tokenizer.find("behavior");
+    const MatchPlacement placement =
+        behavior ? parse_placement(*behavior) : MatchPlacement::Isolated;
+    steps_.push_back(CharacterSplit{is_punctuation, placement});
+  } else if (type.string() == "BertPreTokenizer") {
+    pre_tokenizer.allow_keys({"type"});
+    steps_.push_back(CharacterSplit{is_unicode_space, MatchPlacement::Removed});
+    steps_.push_back(CharacterSplit{is_punctuation, MatchPlacement::Isolated});
   } else {
     type.refuse("is not supported");
   }
@@ -144,12 +187,18 @@ PreTokenizer::Split PreTokenizer::parse_digits(const CheckedJson& pre_tokenizer)
       /*inverts=*/false};
 }
 
+PreTokenizer::Split PreTokenizer::parse_delimiter(const CheckedJson& pre_tokenizer) {
+  pre_tokenizer.allow_keys({"type", "delimiter"});
+  const CheckedJson delimiter = pre_tokenizer.at("delimiter");
+  if (num_code_points(delimiter.string()) != 1) delimiter.refuse("must be one character");
+  return {TextPattern::literal(delimiter.string()), MatchPlacement::Removed, /*inverts=*/false};
+}
+
 PreTokenizer::Metaspace PreTokenizer::parse_metaspace(const CheckedJson& pre_tokenizer) {
   pre_tokenizer.allow_keys(
       {"type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep"});
   const CheckedJson replacement = pre_tokenizer.at("replacement");
-  const bool is_character = code_point_offsets(replacement.string()).size() == 2;
-  if (!is_character) replacement.refuse("must be one character");
+  if (num_code_points(replacement.string()) != 1) replacement.refuse("must be one character");
 
   PrependScheme scheme = PrependScheme::Always;
   if (const std::optional<CheckedJson> name = pre_tokenizer.find("prepend_scheme")) {
@@ -208,6 +257,32 @@ void PreTokenizer::apply(const Split& split, PiecedText& text) {
       range.is_match = range.is_match != split.inverts;
     }
     append_parts(place_matches(std::move(ranges), split.placement), parts);
+  });
+}
+
+void PreTokenizer::apply(const CharacterSplit& split, PiecedText& text) {
+  text.cut([&](const AlignedView& piece, std::vector<TextPiece>& parts) {
+    append_parts(
+        place_matches(find_characters(split.matches, piece.bytes), split.placement), parts);
+  });
+}
+
+void PreTokenizer::apply(const WordRuns& /*runs*/, PiecedText& text) {
+  text.cut([](const AlignedView& piece, std::vector<TextPiece>& parts) {
+    RunKind before = RunKind::Space;
+    for (std::size_t i = 0; i < piece.bytes.size();) {
+      const auto begin = static_cast<std::int64_t>(i);
+      const RunKind kind = run_kind(next_code_point(piece.bytes, i));
+      const auto end = static_cast<std::int64_t>(i);
+      if (kind != RunKind::Space) {
+        if (kind == before) {
+          parts.back().range.end = end;
+        } else {
+          parts.push_back({.range = {begin, end}});
+        }
+      }
+      before = kind;
+    }
   });
 }
 

@@ -41,6 +41,15 @@ class PreTokenizer {
     bool inverts;  // what lies between matches counts as the matches
   };
 
+  // Cuts at characters of a kind.
+  struct CharacterSplit {
+    bool (*matches)(char32_t character);
+    MatchPlacement placement;
+  };
+
+  // Leaves runs of word characters and runs of others, without the white space between them.
+  struct WordRuns {};
+
   enum class PrependScheme { First, Never, Always };
 
   // Replaces spaces by a visible character, prepends one, cuts before each.
@@ -51,16 +60,19 @@ class PreTokenizer {
     std::optional<Split> cut;
   };
 
-  using Step = std::variant<ByteLevel, Split, Metaspace>;
+  using Step = std::variant<ByteLevel, Split, CharacterSplit, WordRuns, Metaspace>;
 
   void add_steps(const CheckedJson& pre_tokenizer, int depth);
   static ByteLevel parse_byte_level(const CheckedJson& pre_tokenizer);
   static Split parse_split(const CheckedJson& pre_tokenizer);
   static Split parse_digits(const CheckedJson& pre_tokenizer);
+  static Split parse_delimiter(const CheckedJson& pre_tokenizer);
   static Metaspace parse_metaspace(const CheckedJson& pre_tokenizer);
 
   static void apply(const ByteLevel& byte_level, PiecedText& text);
   static void apply(const Split& split, PiecedText& text);
+  static void apply(const CharacterSplit& split, PiecedText& text);
+  static void apply(const WordRuns& runs, PiecedText& text);
   static void apply(const Metaspace& metaspace, PiecedText& text);
 
   std::vector<Step> steps_;

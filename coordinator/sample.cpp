@@ -135,12 +135,15 @@ void check_target_not_empty(const DatasetRecord& record) {
   }
 }
 
-void check_has_tokenizer(const DatasetRecord& record, const Tokenizer* tokenizer) {
+// Not DataError: the fault is not the record's, and the next one would only say it again.
+void check_has_tokenizer(
+    const DatasetRecord& record, const Tokenizer* tokenizer, const ModelLimits& limits) {
   if (tokenizer != nullptr || (!record.prompt && !record.target)) return;
-  refuse(
-      record,
-      "text needs a tokenizer; put tokenizer.json into the model's folder or give input_ids and "
-      "target_ids");
+  throw IoError(fmt::format(
+      "{}: has neither tokenizer.json nor tokenizer.model, which text needs; put the model's "
+      "tokenizer there, or give input_ids and target_ids: {}",
+      limits.folder.string(),
+      record.where));
 }
 
 // On its own.
@@ -152,7 +155,6 @@ Passage prompt_of(const DatasetRecord& record, const Tokenizer* tokenizer) {
 Sequence sequence_of(const DatasetRecord& record, const Tokenizer* tokenizer) {
   check_prompt_not_empty(record);
   check_target_not_empty(record);
-  check_has_tokenizer(record, tokenizer);
   if (record.prompt && record.target) return encode_together(record, *tokenizer, *record.prompt);
   return joined(
       prompt_of(record, tokenizer),
@@ -227,10 +229,12 @@ SamplePreparer::SamplePreparer(
     const Tokenizer* tokenizer, const ExplainOptions& options, const ModelLimits& limits)
     : tokenizer_(tokenizer),
       includes_target_(options.include_target),
+      max_new_tokens_(options.max_new_tokens),
       units_(tokenizer, options),
       limits_(limits) {}
 
 Sample SamplePreparer::prepare(const DatasetRecord& record) const {
+  check_has_tokenizer(record, tokenizer_, limits_);
   Sequence sequence = sequence_of(record, tokenizer_);
   check_fits(record, sequence, limits_);
   check_evidence(record, sequence.whole.text);
@@ -259,7 +263,7 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
 
 Sample SamplePreparer::prepare_prompt(const DatasetRecord& record) const {
   check_prompt_not_empty(record);
-  check_has_tokenizer(record, tokenizer_);
+  check_has_tokenizer(record, tokenizer_, limits_);
   Passage prompt = prompt_of(record, tokenizer_);
   if (prompt.tokens.empty()) refuse(record, "the prompt must have at least one token; lengthen it");
   check_tokens(record, prompt.tokens, limits_);
@@ -284,7 +288,7 @@ Sample SamplePreparer::prepare_prompt(const DatasetRecord& record) const {
 
 GenerationPrompt SamplePreparer::generation_prompt(const Sample& prompt) const {
   GenerationPrompt result{
-      .record_index = prompt.record_index, .tokens = {}, .max_new_tokens = options_.max_new_tokens};
+      .record_index = prompt.record_index, .tokens = {}, .max_new_tokens = max_new_tokens_};
   for (const TokenRecord& token : prompt.record.tokens)
     result.tokens.push_back(token.id);
   // The last token of an answer is fed to nobody.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,6 +20,7 @@ namespace limn {
 struct ModelLimits {
   std::int64_t vocab_size = 0;
   std::int64_t max_positions = 0;  // tokens fed to the model; 0: no limit
+  std::filesystem::path folder;    // of the model, for messages
 };
 
 struct Sample {
@@ -45,8 +47,9 @@ class SamplePreparer {
   // white space of the prompt goes to the target (the convention of lm-evaluation-harness). A text
   // that meets token ids is encoded alone; ids are spelt out by the tokenizer. Special tokens that
   // the tokenizer puts at the end are left out. Units are UnitMaker's, with explain.include_target
-  // the target's behind the prompt's. Throws DataError naming the record's place: an empty prompt
-  // or target, a token the model does not have, a sequence longer than the model allows, evidence
+  // the target's behind the prompt's. Throws IoError naming the model's folder when a text needs
+  // the tokenizer that is not there; DataError naming the record's place: an empty prompt or
+  // target, a token the model does not have, a sequence longer than the model allows, evidence
   // outside the text, what UnitMaker refuses, no unit in the prompt.
   Sample prepare(const DatasetRecord& record) const;
 
@@ -65,6 +68,7 @@ class SamplePreparer {
  private:
   const Tokenizer* tokenizer_;
   bool includes_target_;
+  std::int64_t max_new_tokens_;  // where the model gives the targets
   UnitMaker units_;
   ModelLimits limits_;
 };

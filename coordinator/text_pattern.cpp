@@ -80,13 +80,13 @@ struct TextPattern::Matcher::Workspace {
 
 TextPattern TextPattern::literal(std::string_view text) {
   check(!text.empty(), "a literal pattern must not be empty");
-  return TextPattern(std::make_unique<Code>(compile(text, PCRE2_LITERAL), std::string(text)));
+  return TextPattern(std::make_unique<Code>(Code{compile(text, PCRE2_LITERAL), std::string(text)}));
 }
 
 TextPattern TextPattern::regex(std::string_view regex) {
   const std::uint32_t options = PCRE2_UCP | PCRE2_MULTILINE;
-  return TextPattern(
-      std::make_unique<Code>(compile(pcre2_from_oniguruma(regex), options), std::string(regex)));
+  return TextPattern(std::make_unique<Code>(
+      Code{compile(pcre2_from_oniguruma(regex), options), std::string(regex)}));
 }
 
 TextPattern::TextPattern(std::unique_ptr<const Code> code) : code_(std::move(code)) {}

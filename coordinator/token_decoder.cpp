@@ -8,6 +8,7 @@
 #include <unicode/utf8.h>
 
 #include "coordinator/byte_alphabet.h"
+#include "coordinator/code_points.h"
 #include "coordinator/tokenizer_json.h"
 
 namespace limn {
@@ -34,6 +35,18 @@ std::string readable(std::string_view bytes) {
   return result;
 }
 
+struct Respelling {
+  std::string_view from;
+  std::string_view to;
+};
+
+void respell(const Respelling& respelling, std::string& text) {
+  for (std::size_t at = text.find(respelling.from); at != std::string::npos;
+       at = text.find(respelling.from, at + respelling.to.size())) {
+    text.replace(at, respelling.from.size(), respelling.to);
+  }
+}
+
 }  // namespace
 
 TokenDecoder::TokenDecoder(const CheckedJson& decoder) {
@@ -58,7 +71,20 @@ void TokenDecoder::add_steps(const CheckedJson& decoder, int depth) {
     const CheckedJson replacement = decoder.at("replacement");
     if (replacement.string().empty()) replacement.refuse("must not be empty");
     steps_.push_back(Replace{TextPattern::literal(replacement.string()), " "});
-  } else if (type.string() != "Fuse" && type.string() != "Strip") {
+  } else if (type.string() == "WordPiece") {
+    steps_.push_back(WordPiece{decoder.at("prefix").string(), decoder.at("cleanup").boolean()});
+  } else if (type.string() == "BPEDecoder") {
+    const CheckedJson suffix = decoder.at("suffix");
+    if (suffix.string().empty()) suffix.refuse("must not be empty");
+    steps_.push_back(Replace{TextPattern::literal(suffix.string()), " "});
+  } else if (type.string() == "Strip") {
+    const std::string& content = decoder.at("content").string();
+    if (num_code_points(content) != 1) decoder.at("content").refuse("must be one character");
+    const Strip strip{content, decoder.at("start").integer(), decoder.at("stop").integer()};
+    if (!is_fused_) steps_.push_back(strip);
+  } else if (type.string() == "Fuse") {
+    is_fused_ = true;
+  } else {
     type.refuse("is not supported");
   }
 }
@@ -94,6 +120,43 @@ std::string TokenDecoder::apply(const Replace& replace, std::string token) {
     result += range.is_match ? replace.content : token.substr(begin, size);
   }
   return result;
+}
+
+std::string TokenDecoder::apply(const WordPiece& word_piece, std::string token) {
+  if (token.starts_with(word_piece.prefix)) {
+    token.erase(0, word_piece.prefix.size());
+  } else {
+    token.insert(0, " ");
+  }
+  if (!word_piece.cleans_up) return token;
+  constexpr Respelling kRespellings[] = {
+      {" .", "."},
+      {" ?", "?"},
+      {" !", "!"},
+      {" ,", ","},
+      {" ' ", "'"},
+      {" n't", "n't"},
+      {" 'm", "'m"},
+      {" do not", " don't"},
+      {" 's", "'s"},
+      {" 've", "'ve"},
+      {" 're", "'re"},
+  };
+  for (const Respelling& respelling : kRespellings) {
+    respell(respelling, token);
+  }
+  return token;
+}
+
+std::string TokenDecoder::apply(const Strip& strip, std::string token) {
+  std::string_view kept = token;
+  for (std::int64_t i = 0; i < strip.num_left && kept.starts_with(strip.character); ++i) {
+    kept.remove_prefix(strip.character.size());
+  }
+  for (std::int64_t i = 0; i < strip.num_right && kept.ends_with(strip.character); ++i) {
+    kept.remove_suffix(strip.character.size());
+  }
+  return std::string(kept);
 }
 
 }  // namespace limn

@@ -1,255 +1,41 @@
 #include "coordinator/tokenizer.h"
 
-#include <algorithm>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
-#include "coordinator/added_tokens.h"
-#include "coordinator/byte_pair_encoding.h"
-#include "coordinator/checked_json.h"
-#include "coordinator/normalizer.h"
-#include "coordinator/pieced_text.h"
-#include "coordinator/post_processor.h"
-#include "coordinator/pre_tokenizer.h"
-#include "coordinator/token_decoder.h"
+#include "coordinator/json_tokenizer.h"
+#include "coordinator/sentence_piece_tokenizer.h"
 #include "storage/error.h"
-#include "storage/json_file.h"
 
 namespace limn {
 
+Tokenizer::Tokenizer(std::unique_ptr<const TextEncoder> encoder) : encoder_(std::move(encoder)) {}
+
 namespace {
 
-template <typename Part>
-Part parse_part(const CheckedJson& document, const std::string& key) {
-  const std::optional<CheckedJson> part = document.find(key);
-  return part ? Part(*part) : Part();
-}
-
-BytePairEncoding parse_model(const CheckedJson& document) {
-  const CheckedJson model = document.at("model");
-  const CheckedJson type = model.at("type");
-  if (type.string() != "BPE") type.refuse("is not supported");
-  return BytePairEncoding(model);
-}
-
-PostProcessor parse_post_processor(const CheckedJson& document, std::int64_t vocab_size) {
-  const std::optional<CheckedJson> part = document.find("post_processor");
-  return part ? PostProcessor(*part, vocab_size) : PostProcessor();
-}
-
-std::vector<AddedToken> parse_added(
-    const CheckedJson& document, const Vocabulary& vocabulary, const Normalizer& normalizer) {
-  const std::optional<CheckedJson> tokens = document.find("added_tokens");
-  return tokens ? parse_added_tokens(*tokens, vocabulary, normalizer) : std::vector<AddedToken>();
-}
-
-std::int64_t size_with(const Vocabulary& vocabulary, const std::vector<AddedToken>& added) {
-  std::int64_t size = vocabulary.size();
-  for (const AddedToken& token : added) {
-    size = std::max<std::int64_t>(size, token.id + 1);
-  }
-  return size;
-}
-
-std::vector<AddedToken> select(const std::vector<AddedToken>& tokens, bool is_normalized) {
-  std::vector<AddedToken> result;
-  for (const AddedToken& token : tokens) {
-    if (token.is_normalized == is_normalized) result.push_back(token);
-  }
-  return result;
-}
-
-std::unordered_map<std::int32_t, std::string> contents_by_id(
-    const std::vector<AddedToken>& tokens) {
-  std::unordered_map<std::int32_t, std::string> result;
-  for (const AddedToken& token : tokens) {
-    result.emplace(token.id, token.content);
-  }
-  return result;
-}
-
-std::unordered_set<std::int32_t> special_ids_of(const std::vector<AddedToken>& tokens) {
-  std::unordered_set<std::int32_t> result;
-  for (const AddedToken& token : tokens) {
-    if (token.is_special) result.insert(token.id);
-  }
-  return result;
-}
-
-std::vector<SpaceCount> spaces_by_id(const Vocabulary& vocabulary) {
-  std::vector<SpaceCount> result(static_cast<std::size_t>(vocabulary.size()));
-  for (std::int32_t id = 0; id < vocabulary.size(); ++id) {
-    const std::string* const token = vocabulary.token(id);
-    if (token != nullptr) result[static_cast<std::size_t>(id)] = count_spaces(*token);
-  }
-  return result;
-}
-
-void check_document(const CheckedJson& document) {
-  document.allow_keys(
-      {"version",
-       "truncation",
-       "padding",
-       "added_tokens",
-       "normalizer",
-       "pre_tokenizer",
-       "post_processor",
-       "decoder",
-       "model"});
-  // Truncation and padding are what the file's maker last did to a batch; transformers does not
-  // heed them, either.
-  const std::optional<CheckedJson> version = document.find("version");
-  if (version && version->string() != "1.0") version->refuse("must be 1.0");
-}
+constexpr const char* kJsonFile = "tokenizer.json";
+constexpr const char* kSentencePieceFile = "tokenizer.model";
 
 }  // namespace
 
-// The stages of a tokenizer file, in the order in which a text passes them.
-class Tokenizer::Impl {
- public:
-  explicit Impl(const CheckedJson& document);
-
-  std::vector<TokenRecord> encode(std::string_view text, SpecialTokens special_tokens) const;
-
-  std::int64_t vocab_size() const { return vocab_size_; }
-
-  bool is_special(std::int32_t id) const { return special_ids_.contains(id); }
-
-  std::string token_text(std::int32_t id) const;
-
- private:
-  std::vector<TokenRecord> encode_pieces(const PiecedText& text) const;
-  void trim(
-      const PiecedText& text, const TextPiece& piece, std::int64_t index, TokenRecord& token) const;
-
-  BytePairEncoding model_;
-  Normalizer normalizer_;
-  std::vector<AddedToken> added_tokens_;
-  std::int64_t vocab_size_;
-  AddedTokenFinder raw_token_finder_;
-  AddedTokenFinder normalized_token_finder_;
-  PreTokenizer pre_tokenizer_;
-  PostProcessor post_processor_;
-  TokenDecoder decoder_;
-  std::vector<SpaceCount> spaces_;                                // of the model's tokens, by id
-  std::unordered_map<std::int32_t, std::string> added_contents_;  // by id
-  std::unordered_set<std::int32_t> special_ids_;
-};
-
-Tokenizer::Impl::Impl(const CheckedJson& document)
-    : model_(parse_model(document)),
-      normalizer_(parse_part<Normalizer>(document, "normalizer")),
-      added_tokens_(parse_added(document, model_.vocabulary(), normalizer_)),
-      vocab_size_(size_with(model_.vocabulary(), added_tokens_)),
-      raw_token_finder_(select(added_tokens_, /*is_normalized=*/false)),
-      normalized_token_finder_(select(added_tokens_, /*is_normalized=*/true)),
-      pre_tokenizer_(parse_part<PreTokenizer>(document, "pre_tokenizer")),
-      post_processor_(parse_post_processor(document, vocab_size_)),
-      decoder_(parse_part<TokenDecoder>(document, "decoder")),
-      spaces_(spaces_by_id(model_.vocabulary())),
-      added_contents_(contents_by_id(added_tokens_)),
-      special_ids_(special_ids_of(added_tokens_)) {}
-
-std::vector<TokenRecord> Tokenizer::Impl::encode(
-    std::string_view text, SpecialTokens special_tokens) const {
-  PiecedText pieces(text);
-  raw_token_finder_.cut_at_tokens(pieces);
-  normalizer_.normalize(pieces);
-  normalized_token_finder_.cut_at_tokens(pieces);
-  pre_tokenizer_.pre_tokenize(pieces);
-  std::vector<TokenRecord> tokens = encode_pieces(pieces);
-
-  if (special_tokens == SpecialTokens::Add) {
-    const auto record = [](std::int32_t id) { return TokenRecord{.id = id, .chars = {}}; };
-    const std::vector<std::int32_t>& before = post_processor_.tokens_before();
-    const std::vector<std::int32_t>& after = post_processor_.tokens_after();
-    std::vector<TokenRecord> result;
-    result.reserve(before.size() + tokens.size() + after.size());
-    std::transform(before.begin(), before.end(), std::back_inserter(result), record);
-    result.insert(result.end(), tokens.begin(), tokens.end());
-    std::transform(after.begin(), after.end(), std::back_inserter(result), record);
-    return result;
-  }
-  return tokens;
+bool Tokenizer::is_in(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / kJsonFile) ||
+         std::filesystem::exists(folder / kSentencePieceFile);
 }
-
-std::vector<TokenRecord> Tokenizer::Impl::encode_pieces(const PiecedText& text) const {
-  std::vector<TokenRecord> tokens;
-  std::vector<WordToken> word_tokens;
-  BytePairEncoding::Workspace workspace;
-  for (const TextPiece& piece : text.pieces()) {
-    const AlignedView word = text.view(piece);
-    word_tokens.clear();
-    if (piece.token != TextPiece::kNoToken) {
-      word_tokens.push_back({piece.token, static_cast<std::int64_t>(word.bytes.size())});
-    } else {
-      model_.encode(word.bytes, workspace, word_tokens);
-    }
-    std::int64_t begin = 0;
-    for (const WordToken& word_token : word_tokens) {
-      const auto first = static_cast<std::size_t>(begin);
-      const auto last = static_cast<std::size_t>(begin + word_token.num_bytes - 1);
-      begin += word_token.num_bytes;
-      TokenRecord& token = tokens.emplace_back();
-      token = {word_token.id, {word.origin[first], word.origin[last] + 1}};
-      trim(text, piece, static_cast<std::int64_t>(tokens.size()) - 1, token);
-    }
-  }
-  return tokens;
-}
-
-void Tokenizer::Impl::trim(
-    const PiecedText& text, const TextPiece& piece, std::int64_t index, TokenRecord& token) const {
-  if (!post_processor_.trims()) return;
-  // An added token may have taken white space of the text that is not in its own content.
-  const SpaceCount spaces = piece.token == TextPiece::kNoToken
-                                ? spaces_[static_cast<std::size_t>(token.id)]
-                                : count_spaces(text.view(piece).bytes);
-  post_processor_.trim(token, index, spaces);
-}
-
-std::string Tokenizer::Impl::token_text(std::int32_t id) const {
-  check(0 <= id && id < vocab_size_, "there is no token of this id: {}", id);
-  const auto added = added_contents_.find(id);
-  if (added != added_contents_.end()) return added->second;
-  const std::string* const token =
-      id < model_.vocabulary().size() ? model_.vocabulary().token(id) : nullptr;
-  return token == nullptr ? std::string() : decoder_.decode(*token);
-}
-
-Tokenizer::Tokenizer(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
-
-Tokenizer::~Tokenizer() = default;
-Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
-Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "tokenizer.json";
-  const nlohmann::json json = read_json(path);
-  const CheckedJson document(json, path.string());
-  check_document(document);
-  return Tokenizer(std::make_unique<const Impl>(document));
-}
-
-std::vector<TokenRecord> Tokenizer::encode(
-    std::string_view text, SpecialTokens special_tokens) const {
-  return impl_->encode(text, special_tokens);
-}
-
-std::int64_t Tokenizer::vocab_size() const {
-  return impl_->vocab_size();
-}
-
-bool Tokenizer::is_special(std::int32_t id) const {
-  return impl_->is_special(id);
-}
-
-std::string Tokenizer::token_text(std::int32_t id) const {
-  return impl_->token_text(id);
+  if (!is_in(folder)) {
+    throw IoError(fmt::format(
+        "{}: has neither {} nor {}; put the model's tokenizer there",
+        folder.string(),
+        kJsonFile,
+        kSentencePieceFile));
+  }
+  if (std::filesystem::exists(folder / kJsonFile)) {
+    return Tokenizer(load_json_tokenizer(folder / kJsonFile));
+  }
+  return Tokenizer(load_sentence_piece_tokenizer(folder));
 }
 
 }  // namespace limn

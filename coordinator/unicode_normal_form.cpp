@@ -124,15 +124,6 @@ std::vector<Step> compose(const icu::Normalizer2& composer, const std::vector<St
   return steps;
 }
 
-// The origin of each of the text's characters.
-std::vector<std::int32_t> character_origins(const AlignedView& text) {
-  std::vector<std::int32_t> origins;
-  for (std::size_t i = 0; i < text.bytes.size(); ++i) {
-    if (!U8_IS_TRAIL(text.bytes[i])) origins.push_back(text.origin[i]);
-  }
-  return origins;
-}
-
 }  // namespace
 
 void append_normalized(NormalForm form, const AlignedView& text, AlignedText& result) {
@@ -146,17 +137,12 @@ void append_normalized(NormalForm form, const AlignedView& text, AlignedText& re
   std::vector<Step> steps = decompose(normalizer_of(decomposed_form(form)), text.bytes);
   if (is_composed(form)) steps = compose(normalizer_of(NormalForm::Nfc), steps);
 
-  const std::vector<std::int32_t> origins = character_origins(text);
-  std::size_t num_taken = 0;
+  std::vector<CharacterChange> changes;
+  changes.reserve(steps.size());
   for (const Step& step : steps) {
-    const bool is_inserted = step.change > 0 && num_taken > 0;
-    const std::int32_t origin = origins[is_inserted ? num_taken - 1 : num_taken];
-    if (step.change <= 0) num_taken += static_cast<std::size_t>(1 - step.change);
-    char encoded[U8_MAX_LENGTH];
-    std::size_t size = 0;
-    U8_APPEND_UNSAFE(encoded, size, step.character);
-    result.append({encoded, size}, origin);
+    changes.push_back({static_cast<char32_t>(step.character), step.change});
   }
+  append_changed(changes, text, result);
 }
 
 }  // namespace limn

@@ -1,6 +1,7 @@
 #include "coordinator/vocabulary.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -26,6 +27,18 @@ Vocabulary::Vocabulary(const CheckedJson& tokens) {
     if (place != nullptr) tokens.at(token).refuse("must not be the id of another token, too");
     place = &token;
   }
+  num_tokens_ = static_cast<std::int64_t>(ids_.size());
+}
+
+Vocabulary::Vocabulary(std::vector<std::string> tokens)
+    : num_tokens_(static_cast<std::int64_t>(tokens.size())) {
+  ids_.reserve(tokens.size());
+  tokens_.reserve(tokens.size());
+  for (std::string& token : tokens) {
+    const auto id = static_cast<std::int32_t>(tokens_.size());
+    const auto place = ids_.insert_or_assign(std::move(token), id).first;
+    tokens_.push_back(&place->first);
+  }
 }
 
 std::optional<std::int32_t> Vocabulary::find(std::string_view token) const {
@@ -41,6 +54,24 @@ const std::string* Vocabulary::token(std::int32_t id) const {
 
 std::size_t Vocabulary::Hash::operator()(std::string_view token) const {
   return XXH3_64bits(token.data(), token.size());
+}
+
+std::array<std::int32_t, 256> byte_tokens(const Vocabulary& vocabulary) {
+  std::array<std::int32_t, 256> ids = {};
+  for (std::size_t byte = 0; byte < ids.size(); ++byte) {
+    ids[byte] = vocabulary.find(fmt::format("<0x{:02X}>", byte)).value_or(Vocabulary::kNoId);
+  }
+  return ids;
+}
+
+UnknownToken::UnknownToken(std::string token, const Vocabulary& vocabulary)
+    : token_(std::move(token)),
+      id_(vocabulary.find(token_)) {}
+
+std::int32_t UnknownToken::id_for(std::string_view text) const {
+  if (id_) return *id_;
+  throw DataError(fmt::format(
+      "model.unk_token is needed for \"{}\" and is not in the vocabulary: {}", text, token_));
 }
 
 }  // namespace limn

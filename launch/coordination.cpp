@@ -51,9 +51,9 @@ RunManifest manifest_of(
   return manifest;
 }
 
-// A checkpoint without tokenizer.json explains records of token ids.
+// A checkpoint without a tokenizer explains records of token ids.
 std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
-  if (!std::filesystem::exists(folder / "tokenizer.json")) return nullptr;
+  if (!Tokenizer::is_in(folder)) return nullptr;
   return std::make_unique<const Tokenizer>(Tokenizer::load(folder));
 }
 
@@ -66,7 +66,9 @@ Coordination prepare_coordination(
     SweepCompute arithmetic) {
   auto tokenizer = load_tokenizer(job.model.path);
   const ModelLimits limits{
-      .vocab_size = model.decoder.vocab_size, .max_positions = model.decoder.max_positions};
+      .vocab_size = model.decoder.vocab_size,
+      .max_positions = model.decoder.max_positions,
+      .folder = job.model.path};
   const SamplePreparer preparer(tokenizer.get(), job.explain, limits);
   std::vector<std::int32_t> end_tokens;
   if (generates_targets(job)) end_tokens = read_end_tokens(job.model.path);

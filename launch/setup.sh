@@ -21,10 +21,10 @@ test_requirements=$source_dir/tests/python/requirements.txt
 packages=(
   ca-certificates g++ ccache cmake git ninja-build pkg-config python3 python3-venv
   libcli11-dev libgmock-dev libgtest-dev libhdf5-dev libicu-dev libopenmpi-dev libpcre2-dev
-  libspdlog-dev libtomlplusplus-dev libxxhash-dev libzstd-dev nlohmann-json3-dev openmpi-bin zlib1g-dev
+  libsentencepiece-dev libspdlog-dev libtomlplusplus-dev libxxhash-dev libzstd-dev nlohmann-json3-dev openmpi-bin zlib1g-dev
 )
 # The version of clang-format is part of the style: others format differently.
-test_packages=(clang-format-14 hdf5-tools patchelf busybox-static)
+test_packages=(clang-format-14 clang-14 libclang-rt-14-dev hdf5-tools patchelf busybox-static)
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -67,7 +67,7 @@ install_packages() {
   if ! command -v dpkg-query >/dev/null; then
     say "not a Debian machine; nothing is installed here. limn needs g++ 12, CMake 3.25, Ninja," \
       "pkg-config, Python 3 with venv, Open MPI, HDF5, spdlog, nlohmann/json, toml++, CLI11, ICU, PCRE2," \
-      "xxHash, zlib, zstd and GoogleTest, where CMake can find them"
+      "SentencePiece, xxHash, zlib, zstd and GoogleTest, where CMake can find them"
     return
   fi
   local missing

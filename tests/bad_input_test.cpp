@@ -123,6 +123,17 @@ TEST_F(BadInputTest, MissingModel) {
   expect_refused(run(), 74, {"nowhere"});
 }
 
+TEST_F(BadInputTest, AMissingTokenizerIsToldOnce) {
+  copy_model();
+  std::filesystem::remove(model / "tokenizer.json");
+  write_bytes(
+      folder / "prompts.jsonl",
+      "{\"prompt\": \"Tom ran.\", \"target\": \" He\"}\n"
+      "{\"prompt\": \"Tom sat.\", \"target\": \" He\"}\n");
+  expect_refused(
+      run(), 74, {model.string() + ": has neither tokenizer.json nor tokenizer.model", "put the"});
+}
+
 TEST_F(BadInputTest, UnknownModelType) {
   copy_model();
   write_bytes(model / "config.json", "{\"model_type\": \"mamba\"}");

@@ -55,6 +55,16 @@ TEST_F(ModelFingerprintTest, ChangesWithTheTokenizer) {
   EXPECT_NE(fingerprint(), other);
 }
 
+TEST_F(ModelFingerprintTest, ChangesWithTheSentencePieceModelThatIsRead) {
+  const std::string before = fingerprint();
+  write_bytes(folder_ / "tokenizer.model", "pieces");
+  EXPECT_EQ(fingerprint(), before) << "tokenizer.json is read instead";
+  std::filesystem::remove(folder_ / "tokenizer.json");
+  const std::string with_model = fingerprint();
+  write_bytes(folder_ / "tokenizer.model", "others");
+  EXPECT_NE(fingerprint(), with_model);
+}
+
 TEST_F(ModelFingerprintTest, ChangesWithNamesAndShapes) {
   const std::string before = fingerprint();
   tensors_[0].shape = {3, 2};

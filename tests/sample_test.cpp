@@ -111,7 +111,8 @@ class SampleTest : public testing::Test {
 
   Sample prepare_without_tokenizer(
       const DatasetRecord& record, UnitKind kind = UnitKind::Token) const {
-    return SamplePreparer(nullptr, explain(kind), {.vocab_size = 349}).prepare(record);
+    const ModelLimits limits{.vocab_size = 349, .folder = "a/model"};
+    return SamplePreparer(nullptr, explain(kind), limits).prepare(record);
   }
 
   const Tokenizer tokenizer_ = Tokenizer::load(kTokenizerFolder);
@@ -281,7 +282,8 @@ TEST_F(SampleTest, TakesIdsWithoutATokenizer) {
 TEST_F(SampleTest, SaysWhatNeedsATokenizer) {
   EXPECT_THAT(
       [&] { prepare_without_tokenizer(text_record("The", " hamster")); },
-      refuses("text needs a tokenizer; put tokenizer.json into the model's folder"));
+      ThrowsMessage<IoError>(HasSubstr(
+          "a/model: has neither tokenizer.json nor tokenizer.model, which text needs; put")));
   EXPECT_THAT(
       [&] { prepare_without_tokenizer(id_record({5}, {6}), UnitKind::Sentence); },
       refuses("all units but tokens need a text"));

@@ -41,7 +41,7 @@ constexpr int kToLeader = static_cast<int>(LetterTag::ToLeader);
 constexpr std::int64_t kNumSamples = 24;
 constexpr std::int64_t kBatchTokens = 40;
 constexpr std::int64_t kNumTargets = 2;
-constexpr ModelLimits kModel{.vocab_size = 100, .max_positions = 0};
+const ModelLimits kModel{.vocab_size = 100, .max_positions = 0};
 
 std::string dataset_lines() {
   std::string lines;

@@ -45,6 +45,12 @@ TEST(TextPatternTest, MatchesALiteralAsItIsSpelled) {
   EXPECT_THAT(parts(pattern, "abca.*"), ElementsAre("abc", "<a.*>"));
 }
 
+TEST(TextPatternTest, TakesFractionsForWordsOutsideBracketsOnly) {
+  EXPECT_THAT(parts(TextPattern::regex("\\w"), "\xC2\xBD"), ElementsAre("<\xC2\xBD>"));
+  EXPECT_THAT(parts(TextPattern::regex("[\\w]"), "\xC2\xBD"), ElementsAre("\xC2\xBD"));
+  EXPECT_THAT(parts(TextPattern::regex("[^\\w\\s]"), "\xC2\xBD"), ElementsAre("<\xC2\xBD>"));
+}
+
 TEST(TextPatternTest, PassesOverAnEmptyMatchBehindAnotherMatch) {
   const TextPattern pattern = TextPattern::regex("x*");
   EXPECT_TRUE(pattern.matches_empty());

@@ -206,7 +206,7 @@ TEST(TokenizerTest, RefusesTextThatIsNotUtf8) {
 TEST(TokenizerTest, CoversTheTextWithTokensInOrder) {
   const std::string text =
       "na\xC3\xAFve \xF0\x9F\x98\x80 ships,\r\n\tthe  shore \xE5\xB3\xB6\xE3\x80\x85";
-  for (const char* const name : {"byte-level", "sentencepiece"}) {
+  for (const char* const name : {"byte-level", "sentencepiece", "unigram", "sentencepiece-model"}) {
     const Tokenizer tokenizer = Tokenizer::load(data_folder(name));
     expect_covers(text, tokenizer.encode(text, SpecialTokens::Omit));
   }
@@ -257,6 +257,10 @@ TEST(TokenizerTest, ShowsTokensAsAPersonReadsThem) {
   EXPECT_EQ(text_of("sentencepiece", "<0xE2>"), "<0xE2>");
   EXPECT_EQ(text_of("sentencepiece", "<0x0A>"), "\n");
   EXPECT_EQ(text_of("sentencepiece", "</s>"), "</s>");
+  EXPECT_EQ(text_of("word-piece", "the"), " the");
+  EXPECT_EQ(text_of("word-piece", "##er"), "er");
+  EXPECT_EQ(text_of("word-piece", ","), ",");
+  EXPECT_EQ(text_of("word-piece", "[CLS]"), "[CLS]");
 
   const Tokenizer tokenizer = Tokenizer::load(data_folder("byte-level"));
   const auto last = static_cast<std::int32_t>(tokenizer.vocab_size()) - 1;
@@ -264,10 +268,98 @@ TEST(TokenizerTest, ShowsTokensAsAPersonReadsThem) {
   EXPECT_THROW(tokenizer.token_text(last + 1), InternalError);
 }
 
+// -- SentencePiece models
+// --------------------------------------------------------------------------
+
+class SentencePieceTest : public ::testing::Test {
+ protected:
+  // A folder for this test alone with the model, and `config` if it is not empty.
+  std::filesystem::path folder(const std::string& config) const {
+    const auto* const test = ::testing::UnitTest::GetInstance()->current_test_info();
+    const std::filesystem::path result = std::filesystem::path(::testing::TempDir()) /
+                                         ("SentencePieceTest." + std::string(test->name()));
+    std::filesystem::remove_all(result);
+    std::filesystem::create_directories(result);
+    std::filesystem::copy_file(model_folder_ / "tokenizer.model", result / "tokenizer.model");
+    if (!config.empty()) std::ofstream(result / "tokenizer_config.json") << config;
+    return result;
+  }
+
+  std::vector<std::int32_t> encode(const std::string& config) const {
+    return ids_of(Tokenizer::load(folder(config)).encode("ships", SpecialTokens::Add));
+  }
+
+  const std::filesystem::path model_folder_ = data_folder("sentencepiece-model");
+};
+
+TEST_F(SentencePieceTest, EncodesAsPythonDoes) {
+  const Tokenizer tokenizer = Tokenizer::load(model_folder_);
+  const auto goldens = nlohmann::json::parse(read_file(model_folder_ / "goldens.json"));
+  for (const nlohmann::json& golden : goldens) {
+    const std::string text = golden.at("text");
+    EXPECT_THAT(
+        ids_of(tokenizer.encode(text, SpecialTokens::Add)),
+        ElementsAreArray(golden.at("ids").get<std::vector<std::int32_t>>()))
+        << "text: " << text;
+  }
+}
+
+TEST_F(SentencePieceTest, GivesTheBytesOfACharacterItsPlace) {
+  // The last character is not in the model: one token for the space, four for the bytes.
+  const std::vector<TokenRecord> tokens =
+      Tokenizer::load(model_folder_).encode("\xC3\xA9 \xF0\x9D\x84\x9E", SpecialTokens::Omit);
+  ASSERT_GE(tokens.size(), 4U);
+  for (auto token = tokens.end() - 4; token != tokens.end(); ++token) {
+    EXPECT_EQ(token->chars, (CharRange{2, 3}));
+  }
+}
+
+TEST_F(SentencePieceTest, AddsTheTokensThatTheConfigAsksFor) {
+  const std::vector<std::int32_t> bare =
+      ids_of(Tokenizer::load(model_folder_).encode("ships", SpecialTokens::Omit));
+  std::vector<std::int32_t> begun = bare;
+  begun.insert(begun.begin(), 1);
+  std::vector<std::int32_t> ended = bare;
+  ended.push_back(2);
+  EXPECT_EQ(encode(""), begun);
+  EXPECT_EQ(encode("{}"), begun);
+  EXPECT_EQ(encode(R"({"add_bos_token": false})"), bare);
+  EXPECT_EQ(encode(R"({"add_bos_token": false, "add_eos_token": true})"), ended);
+  begun.front() = 2;
+  EXPECT_EQ(encode(R"({"bos_token": {"content": "</s>"}})"), begun);
+}
+
+TEST_F(SentencePieceTest, RefusesATokenThatTheModelDoesNotHave) {
+  EXPECT_THAT(
+      [&] { encode(R"({"bos_token": "<|begin|>"})"); },
+      ThrowsMessage<DataError>(HasSubstr("bos_token must be a token of tokenizer.model")));
+}
+
+TEST_F(SentencePieceTest, RefusesADamagedModel) {
+  const std::filesystem::path place = folder("");
+  std::filesystem::resize_file(place / "tokenizer.model", 3000);
+  EXPECT_THAT(
+      [&] { Tokenizer::load(place); },
+      ThrowsMessage<DataError>(HasSubstr("tokenizer.model: is no SentencePiece model")));
+}
+
+TEST_F(SentencePieceTest, ShowsTokensAsAPersonReadsThem) {
+  const Tokenizer tokenizer = Tokenizer::load(model_folder_);
+  const std::vector<TokenRecord> tokens =
+      tokenizer.encode("the\n\xF0\x9D\x84\x9E", SpecialTokens::Add);
+  std::string shown;
+  for (const TokenRecord& token : tokens)
+    shown += tokenizer.token_text(token.id) + "|";
+  EXPECT_EQ(shown, "<s>| the|\n|<0xF0>|<0x9D>|<0x84>|<0x9E>|");
+}
+
 // -- Files that are damaged or not supported ------------------------------------------------------
 
 TEST(TokenizerTest, SaysThatTheFileIsMissing) {
-  EXPECT_THROW(Tokenizer::load(data_folder("no-such-tokenizer")), IoError);
+  EXPECT_THAT(
+      [&] { Tokenizer::load(data_folder("no-such-tokenizer")); },
+      ThrowsMessage<IoError>(
+          HasSubstr("no-such-tokenizer: has neither tokenizer.json nor tokenizer.model")));
 }
 
 TEST(TokenizerTest, RefusesAFileThatIsNotJson) {
@@ -300,24 +392,52 @@ TEST_P(RefusedTokenizerTest, IsNamedWithFileAndKey) {
 
 const Refusal kRefusals[] = {
     // Kinds that are not there (yet).
-    {"ModelKind", R"({"model": {"type": "Unigram"}})", R"(model.type is not supported: "Unigram")"},
+    {"ModelKind", R"({"model": {"type": "Lattice"}})", R"(model.type is not supported: "Lattice")"},
     {"NormalizerKind",
-     R"({"normalizer": {"normalizers": [{"type": "Lowercase"}]}})",
-     R"(normalizer.normalizers[0].type is not supported: "Lowercase")"},
+     R"({"normalizer": {"normalizers": [{"type": "Uppercase"}]}})",
+     R"(normalizer.normalizers[0].type is not supported: "Uppercase")"},
     {"PreTokenizerKind",
-     R"({"pre_tokenizer": {"type": "Whitespace"}})",
-     R"(pre_tokenizer.type is not supported: "Whitespace")"},
+     R"({"pre_tokenizer": {"type": "UnicodeScripts"}})",
+     R"(pre_tokenizer.type is not supported: "UnicodeScripts")"},
     {"PostProcessorKind",
-     R"({"post_processor": {"type": "BertProcessing"}})",
-     R"(post_processor.type is not supported: "BertProcessing")"},
+     R"({"post_processor": {"type": "XlmProcessing"}})",
+     R"(post_processor.type is not supported: "XlmProcessing")"},
     {"DecoderKind", R"({"decoder": {"type": "CTC"}})", R"(decoder.type is not supported: "CTC")"},
     {"Dropout", R"({"model": {"dropout": 0.1}})", "model.dropout is not supported: 0.1"},
-    {"Prefix",
-     R"({"model": {"continuing_subword_prefix": "##"}})",
-     R"(model.continuing_subword_prefix is not supported: "##")"},
-    {"Suffix",
+    {"BytesWithASuffix",
      R"({"model": {"end_of_word_suffix": "</w>"}})",
-     R"(model.end_of_word_suffix is not supported: "</w>")"},
+     "model.byte_fallback is not supported with a prefix or suffix: true"},
+    {"SecondTemplate",
+     R"({"post_processor": {"type": "Sequence", "single": null, "pair": null,
+         "special_tokens": null, "processors": [
+         {"type": "BertProcessing", "cls": ["<s>", 1], "sep": ["</s>", 2]},
+         {"type": "BertProcessing", "cls": ["<s>", 1], "sep": ["</s>", 2]}]}})",
+     "post_processor.processors[1].type must not come after another that adds tokens"},
+    {"UnigramWithoutScores",
+     R"({"model": {"type": "Unigram", "vocab": [["a", 0], ["b"]], "merges": null, "fuse_unk": null,
+         "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
+         "dropout": null, "ignore_merges": null}})",
+     "model.vocab[1] must be a token and its score"},
+    {"UnigramOfUnknownToken",
+     R"({"model": {"type": "Unigram", "vocab": [["a", 0]], "merges": null, "fuse_unk": null,
+         "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
+         "dropout": null, "ignore_merges": null, "unk_id": 1}})",
+     "model.unk_id must be the id of a token: 1"},
+    {"WordPieceWithoutPrefix",
+     R"({"model": {"type": "WordPiece", "max_input_chars_per_word": 9,
+         "continuing_subword_prefix": 7}})",
+     "model.continuing_subword_prefix must be a string"},
+    {"MapIsNoBase64",
+     R"({"normalizer": {"normalizers": [{"type": "Precompiled", "precompiled_charsmap": "?"}]}})",
+     "normalizer.normalizers[0].precompiled_charsmap must be base64"},
+    {"MapIsCut",
+     R"({"normalizer": {"normalizers": [
+         {"type": "Precompiled", "precompiled_charsmap": "AAQAAAAA"}]}})",
+     "normalizer.normalizers[0].precompiled_charsmap must have a trie as long as it says"},
+    {"FrameIdOutOfRange",
+     R"({"post_processor": {"type": "BertProcessing", "single": null, "pair": null,
+         "special_tokens": null, "cls": ["a", 9999], "sep": ["b", 2]}})",
+     "post_processor.cls[1] must be the id of a token: 9999"},
     {"UnknownKey",
      R"({"pre_tokenizer": {"type": "Digits", "individual_digits": true, "roman": true}})",
      "pre_tokenizer.roman is not supported"},
@@ -452,7 +572,7 @@ TEST_P(DamagedTokenizerTest, SurvivesValuesThatChanged) {
 INSTANTIATE_TEST_SUITE_P(
     All,
     DamagedTokenizerTest,
-    ::testing::Values("byte-level", "sentencepiece"),
+    ::testing::Values("byte-level", "sentencepiece", "word-piece", "unigram"),
     [](const ::testing::TestParamInfo<std::string>& tested) {
       return without_dashes(tested.param);
     });

@@ -15,6 +15,13 @@ std::string model_fingerprint(const Checkpoint& checkpoint) {
     const std::filesystem::path file = checkpoint.folder() / name;
     fingerprint.add(std::filesystem::exists(file) ? file_fingerprint(file) : "none");
   }
+  if (!std::filesystem::exists(checkpoint.folder() / "tokenizer.json")) {
+    // What the tokenizer is read from instead.
+    for (const char* name : {"tokenizer.model", "tokenizer_config.json"}) {
+      const std::filesystem::path file = checkpoint.folder() / name;
+      if (std::filesystem::exists(file)) fingerprint.add(file_fingerprint(file));
+    }
+  }
   for (const std::string& name : checkpoint.names()) {
     const StoredTensor* const tensor = checkpoint.find(name);
     fingerprint.add(fmt::format(

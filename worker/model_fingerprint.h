@@ -7,7 +7,8 @@
 
 namespace limn {
 
-// Of config.json, tokenizer.json (if there is one) and the names, element types and shapes of all
+// Of config.json, tokenizer.json (or where there is none, tokenizer.model and
+// tokenizer_config.json, as far as there are) and the names, element types and shapes of all
 // tensors: what can be read in a moment however large the weights are. Throws IoError; DataError
 // when a tensor's element type is not one of StoredDtype.
 std::string model_fingerprint(const Checkpoint& checkpoint);

@@ -61,7 +61,7 @@ using Clock = std::chrono::steady_clock;
 // Qwen3-32B, as worker/decoder_cost.h counts it.
 constexpr SweepCost kCost{.per_row = 6.24e10, .per_key = 2.1e6};
 
-constexpr ModelLimits kModel{.vocab_size = 32000, .max_positions = 0};
+const ModelLimits kModel{.vocab_size = 32000, .max_positions = 0};
 
 struct Kind {
   std::string_view name;

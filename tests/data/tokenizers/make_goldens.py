@@ -1,22 +1,31 @@
 #!/usr/bin/env python3
 """Makes the tokenizers and the expected tokens of tests/tokenizer_test.cpp, with Python's `tokenizers`.
 
-    python3 -m pip install tokenizers==0.23.3
+    python3 -m pip install tokenizers==0.23.3 sentencepiece==0.2.2
     python3 make_goldens.py
 
-Writes, beside itself, byte-level/tokenizer.json and sentencepiece/tokenizer.json (trained here on the
-sentences below) and goldens.json. A case of goldens.json names one of the two tokenizers, a JSON merge
+Writes, beside itself, byte-level/tokenizer.json and three more (trained here on the sentences below), and
+goldens.json. A case of goldens.json names one of the tokenizers, a JSON merge
 patch (RFC 7396) that turns it into another kind, and texts with the ids and characters that Python gives.
 Running it again writes the same bytes.
 """
 
+import collections
+import contextlib
+import io
 import json
 import pathlib
+import sys
+import tempfile
 
+import sentencepiece
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 FOLDER = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parents[1] / "python"))
+
+import made_tokenizers
 
 SENTENCES = [
     "The lighthouse keeper counted the ships that passed between the islands every evening.",
@@ -141,6 +150,59 @@ def make_sentencepiece():
     return result
 
 
+def make_word_piece():
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=20))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens(["[UNK]", "[CLS]", "[SEP]"])
+    result = json.loads(tokenizer.to_str())
+
+    # The package's trainer gives another vocabulary every time: here are the commonest beginnings and ends of words.
+    counts = collections.Counter()
+    for sentence in SENTENCES:
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(sentence)):
+            counts.update({"##" * (begin > 0) + word[begin:end] for begin in range(len(word)) for end in range(begin + 1, len(word) + 1)})
+    characters = sorted(token for token in counts if len(token.removeprefix("##")) == 1)
+    longer = sorted((token for token in counts if len(token.removeprefix("##")) > 1), key=lambda token: (-counts[token], token))
+    result["model"]["vocab"] = {token: id for id, token in enumerate(["[UNK]", "[CLS]", "[SEP]"] + characters + longer[:200])}
+    return result
+
+
+# What a model's own normal form may do: replace one by more, two by one, and take away, at a text's begin, too.
+CHARACTER_RULES = ["FB01\t66 69", "65 301\tE9", "AD\t", "1\t", "D A\t20", "2026\t2E 2E 2E", "212B\tC5", "1F600\t3A 29"]
+
+
+def make_unigram():
+    model = io.BytesIO()
+    # The model has the name of the file in it.
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+        pathlib.Path("rules.tsv").write_text("\n".join(CHARACTER_RULES) + "\n", encoding="ascii")
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter("\n".join(SENTENCES).split("\n")), model_writer=model, vocab_size=600, hard_vocab_limit=False,
+            normalization_rule_tsv="rules.tsv", byte_fallback=True, minloglevel=2, num_threads=1)
+    tokenizer = Tokenizer(made_tokenizers.unigram_of(model.getvalue()))
+    tokenizer.normalizer = normalizers.Precompiled(made_tokenizers.characters_map(model.getvalue()))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(["<s>", "</s>"])
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))])
+    save_sentencepiece(model.getvalue())
+    return json.loads(tokenizer.to_str())
+
+
+def save_sentencepiece(model):
+    """The same model as SentencePiece has it, with what Python's `sentencepiece` makes of the texts."""
+    folder = FOLDER / "sentencepiece-model"
+    folder.mkdir(exist_ok=True)
+    (folder / "tokenizer.model").write_bytes(model)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    texts = [text for text in TEXTS + LONG_TEXTS if "\0" not in text]
+    goldens = [{"text": text, "ids": processor.encode(text, add_bos=True)} for text in texts]
+    (folder / "goldens.json").write_text(json.dumps(goldens, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
 def byte_level_cases(base):
     size = len(base["model"]["vocab"])
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -207,6 +269,35 @@ def sentencepiece_cases(base):
         **metaspace("first", False), "added_tokens": [{**token, "normalized": False} for token in base["added_tokens"]]}, TEXTS
 
 
+def word_piece_cases(base):
+    yield "as it is", {}, TEXTS + LONG_TEXTS
+    yield "words", {"model": {"type": "WordLevel", "max_input_chars_per_word": None, "continuing_subword_prefix": None}}, TEXTS
+    yield "case, accents and ideographs kept", {"normalizer": {
+        "lowercase": False, "handle_chinese_chars": False, "clean_text": False}}, TEXTS
+    yield "accents taken away, case kept", {"normalizer": {"lowercase": False, "strip_accents": True}}, MARKED_TEXTS
+    options = {"clean_text": None, "handle_chinese_chars": None, "lowercase": None, "strip_accents": None}
+    for name, fields in [("Lowercase", {}), ("StripAccents", {}), ("Nmt", {}), ("Strip", {"strip_left": True, "strip_right": False}),
+                         ("Strip", {"strip_left": False, "strip_right": True}), ("ByteLevel", {})]:
+        yield f"{name} {fields}", {"normalizer": {**options, "type": name, **fields}}, TEXTS
+    for name, fields in [("Whitespace", {}), ("WhitespaceSplit", {}), ("Punctuation", {"behavior": "Contiguous"}),
+                         ("Punctuation", {"behavior": "MergedWithPrevious"}), ("CharDelimiterSplit", {"delimiter": "e"})]:
+        yield f"{name} {fields}", {"pre_tokenizer": {"type": name, **fields}}, TEXTS[:30]
+    for trims in [True, False]:
+        yield f"RobertaProcessing, {trims}", {
+            "post_processor": {"type": "RobertaProcessing", "trim_offsets": trims, "add_prefix_space": False},
+            "pre_tokenizer": {"type": "Punctuation", "behavior": "Isolated"}}, TEXTS[:12]
+
+
+def unigram_cases(base):
+    yield "as it is", {}, TEXTS + LONG_TEXTS
+    yield "bytes unknown", {"model": {"byte_fallback": False}}, TEXTS
+    yield "no normal form", {"normalizer": None}, TEXTS
+    yield "the whole text", {"pre_tokenizer": {"split": False}}, TEXTS
+    yield "trimmed offsets", {"post_processor": {
+        "type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "single": None, "pair": None, "special_tokens": None},
+        "model": {"byte_fallback": False}}, TEXTS
+
+
 # tests/tokenizer_test.cpp does the same with nlohmann::json::merge_patch.
 def merge_patch(document, patch):
     if not isinstance(patch, dict):
@@ -230,7 +321,9 @@ def encode(tokenizer, text):
 def main():
     result = []
     for name, make, make_cases in [("byte-level", make_byte_level, byte_level_cases),
-                                   ("sentencepiece", make_sentencepiece, sentencepiece_cases)]:
+                                   ("sentencepiece", make_sentencepiece, sentencepiece_cases),
+                                   ("word-piece", make_word_piece, word_piece_cases),
+                                   ("unigram", make_unigram, unigram_cases)]:
         base = make()
         save(base, name)
         for case, patch, texts in make_cases(base):
