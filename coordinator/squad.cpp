@@ -10,7 +10,7 @@
 
 #include "coordinator/checked_json.h"
 #include "coordinator/code_points.h"
-#include "coordinator/units.h"
+#include "coordinator/text_segments.h"
 #include "coordinator/white_space.h"
 #include "storage/byte_stream.h"
 #include "storage/error.h"
@@ -155,15 +155,11 @@ const std::string& SquadTemplate::text_of(const Piece& piece, const SquadQuestio
 
 namespace {
 
-std::int32_t num_characters(std::string_view text) {
-  return static_cast<std::int32_t>(code_point_offsets(text).size()) - 1;
-}
-
 // The characters of the context that the answer is. Throws DataError when it does not stand there.
 CharRange range_of_answer(const SquadQuestion& question) {
   const std::vector<std::int64_t> offsets = code_point_offsets(*question.context);
   const SquadAnswer& answer = *question.answer;
-  const std::int64_t length = num_characters(answer.text);
+  const std::int64_t length = num_code_points(answer.text);
   const std::int64_t num_context = std::ssize(offsets) - 1;
   const bool fits = answer.begin <= num_context && length <= num_context - answer.begin;
   if (!fits ||
@@ -209,13 +205,13 @@ SquadPrompt SquadTemplate::prompt_of(const SquadQuestion& question) const {
   for (const Piece& piece : pieces_) {
     const std::string& text = text_of(piece, question);
     if (piece == Piece(Placeholder::Context)) {
-      result.context.push_back({num_written, num_written + num_characters(text)});
+      result.context.push_back({num_written, num_written + num_code_points(text)});
       for (const CharRange& range : evidence) {
         result.evidence.push_back({num_written + range.begin, num_written + range.end});
       }
     }
     result.prompt += text;
-    num_written += num_characters(text);
+    num_written += num_code_points(text);
   }
   const std::string& answer = question.answer->text;
   result.target = ends_in_white_space(result.prompt) ? answer : " " + answer;
