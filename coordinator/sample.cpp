@@ -233,6 +233,15 @@ SamplePreparer::SamplePreparer(
       units_(tokenizer, options),
       limits_(limits) {}
 
+PromptUnits SamplePreparer::prompt_units(
+    const DatasetRecord& record, const UnitSource& source) const {
+  PromptUnits units = units_.prompt_units(record, source);
+  if (units.units.empty()) {
+    refuse(record, "the prompt has no unit to explain the target with; choose other explain.units");
+  }
+  return units;
+}
+
 Sample SamplePreparer::prepare(const DatasetRecord& record) const {
   check_has_tokenizer(record, tokenizer_, limits_);
   Sequence sequence = sequence_of(record, tokenizer_);
@@ -246,10 +255,7 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
       .prompt_length = sequence.prompt_length};
   sample.record.id = record.id;
   const UnitSource source = unit_source(sequence);
-  PromptUnits units = units_.prompt_units(record, source);
-  if (units.units.empty()) {
-    refuse(record, "the prompt has no unit to explain the target with; choose other explain.units");
-  }
+  PromptUnits units = prompt_units(record, source);
   sample.num_without_token = units.num_without_token;
   sample.record.units = std::move(units.units);
   if (includes_target_)
@@ -274,6 +280,15 @@ Sample SamplePreparer::prepare_prompt(const DatasetRecord& record) const {
         "prompt: {}",
         limits_.max_positions,
         std::ssize(prompt.tokens));
+  }
+  // Better refused now than after the model has answered; positions may lie in the answer.
+  if (!record.unit_tokens) {
+    prompt_units(
+        record,
+        {.text = prompt.text,
+         .prompt = prompt.text,
+         .tokens = prompt.tokens,
+         .prompt_length = std::ssize(prompt.tokens)});
   }
   Sample sample{
       .index = record.index,

@@ -55,7 +55,8 @@ class SamplePreparer {
 
   // The prompt alone, its white space at the end kept, for a model that will give the target: no
   // units, no targets. Throws DataError naming the record's place: an empty prompt, a token the
-  // model does not have, no room for an answer.
+  // model does not have, no room for an answer, and what prepare() will refuse of the prompt's
+  // units once the answer is there.
   Sample prepare_prompt(const DatasetRecord& record) const;
 
   // What the model is asked: the tokens of a prompt that prepare_prompt() made, and how many more
@@ -66,6 +67,8 @@ class SamplePreparer {
   std::string text_of(std::span<const std::int32_t> token_ids) const;
 
  private:
+  PromptUnits prompt_units(const DatasetRecord& record, const UnitSource& source) const;
+
   const Tokenizer* tokenizer_;
   bool includes_target_;
   std::int64_t max_new_tokens_;  // where the model gives the targets

@@ -245,6 +245,26 @@ TEST_F(UnitMakerTest, RefusesWhatIsNoContext) {
       refuses("a context is a part of a text"));
 }
 
+TEST_F(UnitMakerTest, RefusesUnitsBeforeTheModelGivesTheTarget) {
+  DatasetRecord record = text_record("The hamster eats", "");
+  record.target.reset();
+  const auto prepare_prompt = [&](const ExplainOptions& options) {
+    return SamplePreparer(&tokenizer_, options, {.vocab_size = 349}).prepare_prompt(record);
+  };
+  EXPECT_THAT(prepare_prompt({}).record.units, IsEmpty());
+  EXPECT_THAT(
+      [&] { prepare_prompt({.units_over = UnitsOver::Context}); },
+      refuses("but the record has no context"));
+  EXPECT_THAT(
+      [&] { prepare_prompt({.units = UnitKind::Given}); }, refuses("the record has no units"));
+  EXPECT_THAT(
+      [&] { prepare_prompt({.units = UnitKind::Delimiter, .delimiter = "/.+/"}); },
+      refuses("the prompt has no unit"));
+  // A position may be the answer's.
+  record.unit_tokens = {{1, 50}};
+  EXPECT_THAT(prepare_prompt({.units = UnitKind::Given}).prompt_length, Eq(4));
+}
+
 TEST_F(UnitMakerTest, MakesUnitsOfTheTargetsTokensBehindThePrompts) {
   const DatasetRecord record = text_record("The capital of France is", " Paris. It rained.");
   const Sample sample = prepare(record, {.units = UnitKind::Sentence, .include_target = true});
