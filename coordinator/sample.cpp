@@ -258,8 +258,11 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
   PromptUnits units = prompt_units(record, source);
   sample.num_without_token = units.num_without_token;
   sample.record.units = std::move(units.units);
-  if (includes_target_)
-    std::ranges::move(units_.target_units(source), std::back_inserter(sample.record.units));
+  if (includes_target_) {
+    std::vector<UnitRecord> target_units = units_.target_units(source);
+    sample.num_target_units = std::ssize(target_units);
+    std::ranges::move(target_units, std::back_inserter(sample.record.units));
+  }
   sample.record.targets = targets_of(sequence);
   sample.record.evidence = record.evidence;
   sample.record.text = std::move(sequence.whole.text);

@@ -29,6 +29,7 @@ struct Sample {
   // Prompt followed by target. `delta` is empty, the targets' log_prob NaN.
   SampleRecord record;
   std::int64_t prompt_length = 0;      // tokens; the first target's position
+  std::int64_t num_target_units = 0;   // the last ones: those of explain.include_target
   std::int64_t num_without_token = 0;  // PromptUnits::num_without_token
 
   // Tokens that the model is run on: all but the last, whose key no scored row can see.

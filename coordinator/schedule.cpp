@@ -27,6 +27,23 @@ bool all_finite(const std::vector<float>& values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
 
+// A unit of the target says nothing of tokens up to its own, though correlated suppression may have
+// hidden keys before them.
+void clear_before_target_units(
+    const Sample& sample, const PieceResult& piece, SampleRecord& record) {
+  const std::size_t num_targets = record.targets.size();
+  const std::size_t num_prompt_units =
+      record.units.size() - static_cast<std::size_t>(sample.num_target_units);
+  const auto begin = static_cast<std::size_t>(piece.perturbation_begin);
+  const std::size_t end = begin + piece.delta.size() / num_targets;
+  for (std::size_t unit = std::max(begin, num_prompt_units); unit < end; ++unit) {
+    for (std::size_t i = 0; i < num_targets; ++i) {
+      if (record.targets[i].position <= record.units[unit].tokens.front())
+        record.delta[unit * num_targets + i] = 0;
+    }
+  }
+}
+
 // Perturbations are single units: row i of a sample's deltas is perturbation i.
 void add_result(const PieceResult& piece, SampleRecord& record) {
   const std::size_t num_targets = record.targets.size();
@@ -150,6 +167,7 @@ void Schedule::commit(const PlannedBatch& planned, const BatchResult& result) {
     const auto [entry, is_new] = part_.samples.try_emplace(sample.index);
     if (is_new) entry->second = unmeasured(sample);
     add_result(result.pieces[i], entry->second);
+    clear_before_target_units(sample, result.pieces[i], entry->second);
   }
   for (const auto& skipped : planned.skipped)
     part_.samples.try_emplace(skipped->index, skipped->record);

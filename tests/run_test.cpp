@@ -210,6 +210,27 @@ TEST_F(RunTest, ExplainsAlternativeTargetsAsIfTheyWereRecords) {
     EXPECT_LT(largest_difference(apart, run_of("together", batch_tokens)), 1e-5) << batch_tokens;
 }
 
+TEST_F(RunTest, UnitsOfTheTargetSayNothingOfTokensBeforeThem) {
+  // With the same words of the prompt suppressed, too, or not.
+  for (const char* threshold : {"0", "0.9"}) {
+    const auto samples = run_example(
+        1,
+        1,
+        {"--explain.include_target", "true", "--explain.similarity_threshold", threshold},
+        folder / threshold);
+    for (const SampleRecord& sample : samples) {
+      const std::size_t num_targets = sample.targets.size();
+      const std::size_t num_prompt_units = sample.units.size() - num_targets;
+      for (std::size_t unit = 0; unit < num_targets; ++unit) {
+        for (std::size_t target = 0; target < num_targets; ++target) {
+          const float delta = sample.delta[(num_prompt_units + unit) * num_targets + target];
+          EXPECT_EQ(delta == 0, target <= unit) << sample.id;
+        }
+      }
+    }
+  }
+}
+
 TEST_F(RunTest, GivesTheSameBitsWhereverTheWeightsAre) {
   for (const Mesh& mesh : {Mesh{1, 1}, {2, 2}, {2, 1}}) {
     const auto run_with = [&](const std::string& placement) {

@@ -17,16 +17,15 @@ namespace limn {
 
 namespace {
 
-// Reads the targets of a segment from the log-probabilities of all target rows. Targets that are
-// read before `first_row` keep the base's value.
+// Reads the targets of a segment from the log-probabilities of all target rows. Targets before the
+// segment's first row see no suppressed key and keep the base's value.
 void add_deltas(
     const Segment& base,
     const Segment& segment,
-    std::int64_t first_row,
     const double* log_prob,
     std::vector<float>& delta) {
   for (std::int64_t row = base.target_row_begin; row < base.row_end; ++row) {
-    if (row < first_row) {
+    if (row < segment.target_row_begin) {
       delta.push_back(0);
       continue;
     }
@@ -54,12 +53,7 @@ PieceResult piece_result(
       result.delta.insert(result.delta.end(), result.base_log_prob.size(), 0);
       continue;
     }
-    const Segment& segment = layout.segments[*index];
-    // Before its first row a segment sees no suppressed key. Correlated suppression may reach keys
-    // before the perturbation's own; that says nothing of targets which those come after.
-    const std::int64_t first_row =
-        std::max<std::int64_t>(segment.target_row_begin, piece.perturbations[k].positions.front());
-    add_deltas(base, segment, first_row, log_prob, result.delta);
+    add_deltas(base, layout.segments[*index], log_prob, result.delta);
   }
   return result;
 }

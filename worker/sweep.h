@@ -49,10 +49,8 @@ class SweepEngine {
   SweepEngine& operator=(const SweepEngine&) = delete;
 
   // The base log-probability of every target and, for every perturbation, by how much it falls.
-  // Exactly 0 where a perturbation touches no key that a target's row sees, and where all positions
-  // that it names come after that row, be there keys before them that correlated suppression
-  // touches. The same on every rank of the group. Collective over the group, with the same batch.
-  // Waits.
+  // Exactly 0 where a perturbation touches no key that a target's row sees. The same on every rank
+  // of the group. Collective over the group, with the same batch. Waits.
   BatchResult run(const Batch& batch);
 
  private:
