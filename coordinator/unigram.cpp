@@ -75,10 +75,10 @@ Unigram::Unigram(const CheckedJson& model) {
 
 void Unigram::encode(
     std::string_view word, Workspace& workspace, std::vector<WordToken>& tokens) const {
-  std::vector<Workspace::Path>& paths = workspace.paths;
+  std::vector<Workspace::Path>& paths = workspace.paths_;
   find_paths(word, paths);
 
-  std::vector<WordToken>& words = workspace.words;
+  std::vector<WordToken>& words = workspace.words_;
   words.clear();
   bool is_after_unknown = false;
   for (auto end = static_cast<std::int64_t>(word.size()); end > 0;) {
