@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import random
 
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -154,9 +155,19 @@ def subword_bpe(texts):
     return tokenizer
 
 
+def near_ties(texts):
+    """Words of letters and pairs of letters in many ways, whose scores' sums are equal but for rounding. The nasty texts have such words."""
+    rng = random.Random(1)
+    letters = {letter: -rng.uniform(1, 20) for letter in "abcdefgh"}
+    pairs = {x + y: letters[x] + letters[y] + 5 for x, y in itertools.product(letters, letters)}
+    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), *letters.items(), *pairs.items()], 0))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
 KINDS = {
     "bert": bert, "bert-cased": bert_cased, "t5": t5, "albert": albert, "word-level": word_level, "clip": clip, "roberta": roberta,
-    "subword-bpe": subword_bpe,
+    "subword-bpe": subword_bpe, "near-ties": near_ties,
 }
 
 
