@@ -11,6 +11,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 VOCAB_SIZE = 3000
 CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+BLOOM_WORDS = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"
 BERT_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -189,7 +190,7 @@ def random_pre_tokenizer(rng):
         lambda: pre_tokenizers.Punctuation(rng.choice(behaviors)), lambda: pre_tokenizers.Digits(rng.random() < 0.5),
         lambda: pre_tokenizers.CharDelimiterSplit(rng.choice(" e\u2581")),
         lambda: pre_tokenizers.Metaspace("\u2581", rng.choice(["always", "first", "never"]), rng.random() < 0.5),
-        lambda: pre_tokenizers.Split(rng.choice([" ", Regex(r"\s+"), Regex(r"\w+|[^\w\s]+")]), rng.choice(behaviors), rng.random() < 0.5),
+        lambda: pre_tokenizers.Split(rng.choice([" ", Regex(r"\s+"), Regex(r"\w+|[^\w\s]+"), Regex(BLOOM_WORDS)]), rng.choice(behaviors), rng.random() < 0.5),
         lambda: pre_tokenizers.ByteLevel(rng.random() < 0.5, use_regex=rng.random() < 0.5),
     ]
     return pre_tokenizers.Sequence([rng.choice(kinds)() for _ in range(rng.randrange(1, 4))])
