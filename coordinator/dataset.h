@@ -15,6 +15,8 @@
 
 namespace limn {
 
+struct ChatRecord;
+
 // A record as it was found, not looked at yet.
 struct DatasetEntry {
   std::int64_t index = 0;  // counts entries from 0
@@ -30,7 +32,7 @@ struct DatasetRecord {
   std::int64_t index = 0;  // that of its entry
   std::string where;       // "squad.jsonl:7", for messages
   std::string id;
-  // Exactly one of each pair is given.
+  // Exactly one of each pair is given, or a chat instead of the first one.
   std::optional<std::string> prompt;
   std::optional<std::vector<std::int32_t>> input_ids;
   std::optional<std::string> target;
@@ -40,6 +42,9 @@ struct DatasetRecord {
   std::optional<std::vector<std::vector<std::int32_t>>>
       unit_tokens;  // positions in prompt and target
   std::vector<EvidenceRecord> evidence;
+  // Its ranges take the place of units and evidence. Shared by copies of the record.
+  std::shared_ptr<const ChatRecord> chat;
+  bool prompt_is_rendered = false;  // of a chat: special tokens and white space are its own
   // Why nothing can be explained, though nothing is wrong; prompt and target are missing then.
   std::optional<std::string> skip_reason;
 };

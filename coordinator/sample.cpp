@@ -150,9 +150,12 @@ Sequence sequence_of(const DatasetRecord& record, const Tokenizer* tokenizer) {
         "text needs a tokenizer; put tokenizer.json into the model's folder or give input_ids and "
         "target_ids");
   }
-  if (record.prompt && record.target) return encode_together(record, *tokenizer, *record.prompt);
+  if (record.prompt && record.target && !record.prompt_is_rendered) {
+    return encode_together(record, *tokenizer, *record.prompt);
+  }
+  const SpecialTokens added = record.prompt_is_rendered ? SpecialTokens::Omit : SpecialTokens::Add;
   return joined(
-      record.prompt ? encode(*tokenizer, *record.prompt, SpecialTokens::Add)
+      record.prompt ? encode(*tokenizer, *record.prompt, added)
                     : passage_of_ids(tokenizer, *record.input_ids),
       record.target ? encode(*tokenizer, *record.target, SpecialTokens::Omit)
                     : passage_of_ids(tokenizer, *record.target_ids));
@@ -301,15 +304,44 @@ std::vector<TargetRecord> targets_of(const Sequence& sequence) {
   return targets;
 }
 
+// The record with a prompt instead of its conversation.
+DatasetRecord rendered(const DatasetRecord& record, const ChatTemplate* chat_template) {
+  if (chat_template == nullptr) {
+    refuse(
+        record,
+        "messages need a chat template; put chat_template.jinja into the model's folder or give a "
+        "prompt");
+  }
+  const ChatRecord& chat = *record.chat;
+  DatasetRecord result = record;
+  result.chat = nullptr;
+  result.prompt_is_rendered = true;
+  try {
+    result.prompt = chat_template->render(chat.chat);
+    if (chat.units) result.units = chat_template->locate(chat.chat, *result.prompt, *chat.units);
+    for (const CharRange& range : chat_template->locate(chat.chat, *result.prompt, chat.evidence)) {
+      result.evidence.push_back({.chars = range, .box = {}});
+    }
+  } catch (const DataError& error) {
+    refuse(record, "{}", error.what());
+  }
+  return result;
+}
+
 }  // namespace
 
 SamplePreparer::SamplePreparer(
-    const Tokenizer* tokenizer, const ExplainOptions& options, const ModelLimits& limits)
+    const Tokenizer* tokenizer,
+    const ExplainOptions& options,
+    const ModelLimits& limits,
+    const ChatTemplate* chat_template)
     : tokenizer_(tokenizer),
       options_(options),
-      limits_(limits) {}
+      limits_(limits),
+      chat_template_(chat_template) {}
 
 Sample SamplePreparer::prepare(const DatasetRecord& record) const {
+  if (record.chat != nullptr) return prepare(rendered(record, chat_template_));
   Sequence sequence = sequence_of(record, tokenizer_);
   check_fits(record, sequence, limits_);
   check_evidence(record, sequence.whole.text);

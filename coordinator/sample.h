@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "coordinator/chat_template.h"
 #include "coordinator/dataset.h"
 #include "coordinator/job.h"
 #include "coordinator/tokenizer.h"
@@ -30,15 +31,20 @@ struct Sample {
 // Turns records into samples. Threads: immutable; any thread may prepare.
 class SamplePreparer {
  public:
-  // Without a tokenizer only records of token ids can be prepared.
-  // Borrows: `tokenizer`, which may be null.
+  // Without a tokenizer only records of token ids can be prepared, without a chat template no
+  // conversations. Borrows: `tokenizer` and `chat_template`, which may be null.
   SamplePreparer(
-      const Tokenizer* tokenizer, const ExplainOptions& options, const ModelLimits& limits);
+      const Tokenizer* tokenizer,
+      const ExplainOptions& options,
+      const ModelLimits& limits,
+      const ChatTemplate* chat_template = nullptr);
 
   // Encodes prompt and target together and splits where the prompt's own encoding ends; trailing
   // white space of the prompt goes to the target (the convention of lm-evaluation-harness). A text
   // that meets token ids is encoded alone; ids are spelt out by the tokenizer. Special tokens that
   // the tokenizer puts at the end are left out. Words and sentences that get no token are no units.
+  // A conversation is rendered, and prompt and target are then encoded each on its own, without
+  // special tokens: what a model would go on from.
   // Throws DataError naming the record's place: an empty prompt or target, a token the model does
   // not have, a sequence longer than the model allows, evidence or a unit outside the text, a given
   // unit without token, no unit at all.
@@ -48,6 +54,7 @@ class SamplePreparer {
   const Tokenizer* tokenizer_;
   ExplainOptions options_;
   ModelLimits limits_;
+  const ChatTemplate* chat_template_;
 };
 
 }  // namespace limn

@@ -57,15 +57,18 @@ Coordination prepare_coordination(
   auto tokenizer = load_tokenizer(job.model.path);
   const ModelLimits limits{
       .vocab_size = model.decoder.vocab_size, .max_positions = model.decoder.max_positions};
-  const SamplePreparer preparer(tokenizer.get(), job.explain, limits);
-  RunDirectory run_directory =
-      RunDirectory::open(job.output.path, manifest_of(job, checkpoint, arithmetic));
+  auto chat_template = ChatTemplate::load(job.model.path);
+  const SamplePreparer preparer(tokenizer.get(), job.explain, limits, chat_template.get());
+  RunManifest manifest = manifest_of(job, checkpoint, arithmetic);
+  if (chat_template) manifest.fingerprint["chat_template"] = chat_template->fingerprint();
+  RunDirectory run_directory = RunDirectory::open(job.output.path, manifest);
   auto finished_batches = run_directory.finished_batches();
   const SweepCost cost = sweep_cost(model.decoder);
   const DatasetSurvey survey =
       survey_dataset(job, preparer, cost, finished_batches, at::get_num_threads());
   return {
       .tokenizer = std::move(tokenizer),
+      .chat_template = std::move(chat_template),
       .preparer = preparer,
       .run_directory = std::move(run_directory),
       .sweep_cost = cost,
