@@ -27,15 +27,15 @@ constexpr std::array<std::string_view, 12> kKeys = {
     "id",
     "prompt",
     "input_ids",
-    "messages",
-    "tools",
-    "chat_template_kwargs",
     "target",
     "target_ids",
     "units",
     "unit_tokens",
     "evidence",
-    "evidence_box"};
+    "evidence_box",
+    "messages",
+    "tools",
+    "chat_template_kwargs"};
 
 // The start of `value` in JSON, short enough for a message and ASCII so that it may be cut
 // anywhere.
