@@ -317,8 +317,8 @@ std::vector<MessageRange> message_passages_of(
     std::string_view where, const json& object, const TemplateData& messages) {
   const auto found = object.find("context");
   if (found == object.end()) return {};
-  const bool is_one = found->is_object() || (found->is_array() && found->size() == 2 &&
-                                             (*found)[0].is_number() && (*found)[1].is_number());
+  const bool is_one =
+      found->is_object() || (found->is_array() && !found->empty() && (*found)[0].is_number());
   if (is_one) return {message_range_of(Field{where, "context", *found}, messages)};
   return *message_ranges_of(where, object, "context", messages);
 }
