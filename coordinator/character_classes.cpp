@@ -26,6 +26,15 @@ std::uint32_t category_mask(char32_t character, std::uint8_t version) {
   return age[0] <= version ? category_mask(character) : std::uint32_t{U_GC_CN_MASK};
 }
 
+// Most text is ASCII, and needs no look at ICU's tables.
+bool is_ascii(char32_t character) {
+  return character < 0x80;
+}
+
+bool is_ascii_letter(char32_t character) {
+  return (character >= U'a' && character <= U'z') || (character >= U'A' && character <= U'Z');
+}
+
 bool is_ascii_punctuation(char32_t character) {
   return (character > U' ' && character < U'0') || (character > U'9' && character < U'A') ||
          (character > U'Z' && character < U'a') || (character > U'z' && character < 0x7F);
@@ -54,10 +63,15 @@ constexpr LowerCaseRange kNewerLowerCase[] = {
 }  // namespace
 
 bool is_unicode_space(char32_t character) {
+  if (is_ascii(character)) return character == U' ' || (character >= U'\t' && character <= U'\r');
   return u_isUWhiteSpace(static_cast<UChar32>(character)) != 0;
 }
 
 bool is_word_character(char32_t character) {
+  if (is_ascii(character)) {
+    return is_ascii_letter(character) || character == U'_' ||
+           (character >= U'0' && character <= U'9');
+  }
   constexpr std::uint32_t kMask = U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK;
   const auto c = static_cast<UChar32>(character);
   if (u_isUAlphabetic(c) || (category_mask(character) & kMask) != 0 ||
@@ -69,7 +83,7 @@ bool is_word_character(char32_t character) {
 }
 
 bool is_punctuation(char32_t character) {
-  if (character < 0x80) return is_ascii_punctuation(character);
+  if (is_ascii(character)) return is_ascii_punctuation(character);
   // Of these two Unicode changed its mind.
   if (character == 0x166D || character == 0x111C9) return true;
   return (category_mask(character, kVersionOfBert) & U_GC_P_MASK) != 0;
@@ -78,6 +92,7 @@ bool is_punctuation(char32_t character) {
 bool is_bert_control(char32_t character) {
   constexpr std::uint32_t kMask = U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK;
   if (character == U'\t' || character == U'\n' || character == U'\r') return false;
+  if (is_ascii(character)) return character < U' ' || character == 0x7F;
   return (category_mask(character, kVersionOfBert) & kMask) != 0;
 }
 
@@ -108,6 +123,10 @@ bool is_combining_mark(char32_t character) {
 }
 
 char32_t lower_case(char32_t character) {
+  if (is_ascii(character)) {
+    const bool is_upper = character >= U'A' && character <= U'Z';
+    return is_upper ? character + (U'a' - U'A') : character;
+  }
   for (const LowerCaseRange& range : kNewerLowerCase) {
     if (range.first <= character && character <= range.last) {
       return range.first_lower + (character - range.first);

@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "coordinator/chat_template.h"
 #include "coordinator/dataset_files.h"
 #include "storage/byte_stream.h"
 #include "storage/error.h"
@@ -34,7 +35,10 @@ constexpr std::array<std::string_view, 12> kKeys = {
     "unit_tokens",
     "context",
     "evidence",
-    "evidence_box"};
+    "evidence_box",
+    "messages",
+    "tools",
+    "chat_template_kwargs"};
 
 // The start of `value` in JSON, short enough for a message and ASCII so that it may be cut
 // anywhere.
@@ -238,10 +242,12 @@ auto optional_value(
   return std::optional<Value>(value_of(Field{where, key, *found}));
 }
 
-std::vector<EvidenceRecord> evidence_of(std::string_view where, const json& object) {
+std::vector<EvidenceRecord> evidence_of(std::string_view where, const json& object, bool is_chat) {
   std::vector<EvidenceRecord> evidence;
-  if (const auto ranges = optional_value(where, object, "evidence", ranges_of)) {
-    for (const CharRange& range : *ranges)
+  if (!is_chat) {
+    const auto ranges = optional_value(where, object, "evidence", ranges_of);
+    const std::vector<CharRange> none;
+    for (const CharRange& range : ranges ? *ranges : none)
       evidence.push_back({.chars = range, .box = {}});
   }
   if (const auto box = optional_value(where, object, "evidence_box", box_of)) {
@@ -250,13 +256,130 @@ std::vector<EvidenceRecord> evidence_of(std::string_view where, const json& obje
   return evidence;
 }
 
+// ---- Conversations ----
+
+// The last one of a person, whose characters ranges count that name no message.
+std::optional<std::size_t> last_message_of_user(const TemplateData& messages) {
+  for (std::size_t i = messages.size(); i-- > 0;) {
+    if (messages[i]["role"] == "user") return i;
+  }
+  return std::nullopt;
+}
+
+void check_messages(std::string_view where, const json& messages) {
+  const Field field{where, "messages", messages};
+  constexpr std::string_view kExpected = "a list of one or more objects with a role and a content";
+  if (!messages.is_array() || messages.empty()) field.refuse(kExpected);
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const Field message = field.element(i);
+    const bool has_role = message.value.is_object() && message.value.contains("role") &&
+                          message.value["role"].is_string();
+    if (!has_role) message.refuse("an object with a role and a content");
+  }
+}
+
+// [start, end) of the last message of the role user, or {"message": i, "range": [start, end]}.
+MessageRange message_range_of(const Field& field, const TemplateData& messages) {
+  constexpr std::string_view kExpected =
+      "[start, end) in characters of the last message of the user, or {\"message\": number, "
+      "\"range\": [start, end]}";
+  MessageRange range;
+  if (field.value.is_array()) {
+    const auto last = last_message_of_user(messages);
+    if (!last) field.refuse(kExpected);
+    range = {*last, range_of(field)};
+  } else {
+    const bool is_complete = field.value.is_object() && field.value.size() == 2 &&
+                             field.value.contains("message") && field.value.contains("range");
+    if (!is_complete) field.refuse(kExpected);
+    range.message =
+        static_cast<std::size_t>(count_of({field.where, "message", field.value["message"]}));
+    range.chars = range_of({field.where, "range", field.value["range"]});
+  }
+  const bool has_text = range.message < messages.size() &&
+                        messages[range.message].contains("content") &&
+                        messages[range.message]["content"].is_string();
+  if (!has_text) field.refuse("of a message whose content is a string");
+  return range;
+}
+
+std::optional<std::vector<MessageRange>> message_ranges_of(
+    std::string_view where, const json& object, const char* key, const TemplateData& messages) {
+  const auto found = object.find(key);
+  if (found == object.end()) return std::nullopt;
+  return list_of(Field{where, key, *found}, "a list of character ranges", [&](const Field& range) {
+    return message_range_of(range, messages);
+  });
+}
+
+// One range, or a list of them.
+std::vector<MessageRange> message_passages_of(
+    std::string_view where, const json& object, const TemplateData& messages) {
+  const auto found = object.find("context");
+  if (found == object.end()) return {};
+  const bool is_one =
+      found->is_object() || (found->is_array() && !found->empty() && (*found)[0].is_number());
+  if (is_one) return {message_range_of(Field{where, "context", *found}, messages)};
+  return *message_ranges_of(where, object, "context", messages);
+}
+
+// `line` again, for the order of keys, which templates see.
+std::shared_ptr<const ChatRecord> chat_of(
+    std::string_view where, const json& object, std::string_view line) {
+  if (!object.contains("messages")) {
+    for (const char* key : {"tools", "chat_template_kwargs"}) {
+      if (!object.contains(key)) continue;
+      throw DataError(
+          fmt::format("{}: a key that only belongs to messages; leave it out: {}", where, key));
+    }
+    return nullptr;
+  }
+  check_messages(where, object["messages"]);
+  TemplateData ordered = TemplateData::parse(line);
+  auto record = std::make_shared<ChatRecord>();
+  record->chat.messages = std::move(ordered["messages"]);
+  if (object.contains("tools")) {
+    const Field tools{where, "tools", object["tools"]};
+    if (!tools.value.is_array()) tools.refuse("a list of tools");
+    record->chat.tools = std::move(ordered["tools"]);
+  }
+  if (object.contains("chat_template_kwargs")) {
+    const Field variables{where, "chat_template_kwargs", object["chat_template_kwargs"]};
+    if (!variables.value.is_object()) variables.refuse("an object");
+    record->chat.variables = std::move(ordered["chat_template_kwargs"]);
+  }
+  const TemplateData& messages = record->chat.messages;
+  record->units = message_ranges_of(where, object, "units", messages);
+  record->context = message_passages_of(where, object, messages);
+  record->evidence =
+      message_ranges_of(where, object, "evidence", messages).value_or(std::vector<MessageRange>());
+  return record;
+}
+
+// Of ranges that are not those of messages.
+template <typename Value>
+auto unless_chat(
+    const std::shared_ptr<const ChatRecord>& chat,
+    std::string_view where,
+    const json& object,
+    const char* key,
+    Value (*value_of)(const Field&)) {
+  return chat == nullptr ? optional_value(where, object, key, value_of) : std::nullopt;
+}
+
 DatasetRecord parse_record(
     std::string_view where, std::string_view line, std::string default_id, TargetKeys target_keys) {
   const json object = parse_object(where, line);
   refuse_unknown_keys(where, object);
-  require_one(where, object, "prompt", "input_ids");
+  if (object.contains("messages")) {
+    refuse_both(where, object, "messages", "prompt");
+    refuse_both(where, object, "messages", "input_ids");
+  } else {
+    require_one(where, object, "prompt", "input_ids");
+  }
   check_target(where, object, target_keys);
   refuse_both(where, object, "units", "unit_tokens");
+  const auto chat = chat_of(where, object, line);
   return {
       .where = std::string(where),
       .id = optional_value(where, object, "id", id_of).value_or(std::move(default_id)),
@@ -266,11 +389,12 @@ DatasetRecord parse_record(
       .target_ids = optional_value(where, object, "target_ids", ids_of),
       .targets = optional_value(where, object, "targets", texts_of),
       .targets_ids = optional_value(where, object, "targets_ids", id_lists_of),
-      .units = optional_value(where, object, "units", ranges_of),
+      .units = unless_chat(chat, where, object, "units", ranges_of),
       .unit_tokens = optional_value(where, object, "unit_tokens", position_lists_of),
-      .context =
-          optional_value(where, object, "context", passages_of).value_or(std::vector<CharRange>()),
-      .evidence = evidence_of(where, object)};
+      .context = unless_chat(chat, where, object, "context", passages_of)
+                     .value_or(std::vector<CharRange>()),
+      .evidence = evidence_of(where, object, chat != nullptr),
+      .chat = chat};
 }
 
 DatasetRecord record_of_question(const SquadTemplate& prompts, const SquadQuestion& question) {

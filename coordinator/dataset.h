@@ -15,6 +15,8 @@
 
 namespace limn {
 
+struct ChatRecord;
+
 // A record as it was found, not looked at yet.
 struct DatasetEntry {
   std::int64_t index = 0;  // counts entries from 0
@@ -30,7 +32,7 @@ struct DatasetRecord {
   std::int64_t index = 0;  // that of its entry
   std::string where;       // "squad.jsonl:7", for messages
   std::string id;
-  // Exactly one of the first two, and one of the four after them, or none where
+  // Exactly one of the first two, or a chat instead, and one of the four after them, or none where
   // TargetKeys::Optional.
   std::optional<std::string> prompt;
   std::optional<std::vector<std::int32_t>> input_ids;
@@ -45,6 +47,9 @@ struct DatasetRecord {
       unit_tokens;                 // positions in prompt and target
   std::vector<CharRange> context;  // characters of the prompt
   std::vector<EvidenceRecord> evidence;
+  // Its ranges take the place of units and evidence. Shared by copies of the record.
+  std::shared_ptr<const ChatRecord> chat;
+  bool prompt_is_rendered = false;  // of a chat: special tokens and white space are its own
   // Why nothing can be explained, though nothing is wrong; prompt and target are missing then.
   std::optional<std::string> skip_reason;
 };

@@ -41,6 +41,10 @@ bool is_mark_of_unicode_17(char32_t character) {
   });
 }
 
+bool is_ascii(char byte) {
+  return static_cast<unsigned char>(byte) < 0x80;
+}
+
 UGraphemeClusterBreak break_class(char32_t character) {
   const std::string_view newer = newer_category(character);
   if (newer == "Mn" || is_mark_of_unicode_17(character)) return U_GCB_EXTEND;
@@ -148,6 +152,11 @@ class Cluster {
 }  // namespace
 
 std::size_t end_of_grapheme(std::string_view text, std::size_t begin) {
+  // Of ASCII only CR and LF are ever joined, and most text is ASCII.
+  const bool is_alone = is_ascii(text[begin]) && text[begin] != '\r' &&
+                        (begin + 1 == text.size() || is_ascii(text[begin + 1]));
+  if (is_alone) return begin + 1;
+
   Cluster cluster(next_code_point(text, begin));
   std::size_t end = begin;
   for (std::size_t next = end; next < text.size(); end = next) {

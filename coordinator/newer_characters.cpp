@@ -76,12 +76,12 @@ std::string newer_characters(std::string_view category) {
 
 std::string_view newer_category(char32_t character) {
   const auto code_point = static_cast<std::int32_t>(character);
+  if (code_point < std::begin(kNewer)->first) return "";
   const auto is_before = [](std::int32_t before, const CharacterRange& range) {
     return before < range.first;
   };
   const auto* const after =
       std::upper_bound(std::begin(kNewer), std::end(kNewer), code_point, is_before);
-  if (after == std::begin(kNewer)) return "";
   const CharacterRange& range = *std::prev(after);
   return code_point <= range.last ? range.category : std::string_view();
 }

@@ -129,7 +129,7 @@ void Normalizer::add_steps(const CheckedJson& normalizer, int depth) {
   } else if (type.string() == "Precompiled") {
     normalizer.allow_keys({"type", "precompiled_charsmap"});
     const CheckedJson map = normalizer.at("precompiled_charsmap");
-    steps_.emplace_back(std::in_place_type<CharactersMap>, map);
+    steps_.emplace_back(std::in_place_type<CharacterMap>, map);
   } else if (const std::optional<NormalForm> form = normal_form(type.string())) {
     normalizer.allow_keys({"type"});
     steps_.push_back(*form);
@@ -223,7 +223,7 @@ void Normalizer::apply(CharacterRule rule, PiecedText& text) {
   });
 }
 
-void Normalizer::apply(const CharactersMap& map, PiecedText& text) {
+void Normalizer::apply(const CharacterMap& map, PiecedText& text) {
   text.rewrite(
       [&](const AlignedView& piece, AlignedText& result) { map.append_mapped(piece, result); });
 }

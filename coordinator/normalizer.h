@@ -6,7 +6,7 @@
 #include <variant>
 #include <vector>
 
-#include "coordinator/characters_map.h"
+#include "coordinator/character_map.h"
 #include "coordinator/checked_json.h"
 #include "coordinator/pieced_text.h"
 #include "coordinator/text_pattern.h"
@@ -61,7 +61,7 @@ class Normalizer {
       ByteLevel,
       NormalForm,
       CharacterRule,
-      CharactersMap>;
+      CharacterMap>;
 
   void add_steps(const CheckedJson& normalizer, int depth);
   void add_bert_steps(const CheckedJson& normalizer);
@@ -74,7 +74,7 @@ class Normalizer {
   static void apply(const ByteLevel& byte_level, PiecedText& text);
   static void apply(NormalForm form, PiecedText& text);
   static void apply(CharacterRule rule, PiecedText& text);
-  static void apply(const CharactersMap& map, PiecedText& text);
+  static void apply(const CharacterMap& map, PiecedText& text);
 
   std::vector<Step> steps_;
 };

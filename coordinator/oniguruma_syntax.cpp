@@ -193,10 +193,17 @@ class Translation {
     result_ += take();
     if (peek() == '^') result_ += take();
     if (peek() == ']') refuse_unknown("[]");
+    translate_members(0);
+    result_ += take();
+  }
+
+  // Up to the bracket that ends the class, which lies in `depth` others.
+  void translate_members(int depth) {
     while (peek() != ']') {
-      if (peek() == '[') refuse_unknown("[ in []");
       if (rest().starts_with("&&")) refuse_unknown("&& in []");
-      if (peek() == '\\') {
+      if (peek() == '[') {
+        translate_inner_class(depth + 1);
+      } else if (peek() == '\\') {
         is_in_class_ = true;
         translate_escape();
         is_in_class_ = false;
@@ -204,7 +211,20 @@ class Translation {
         result_ += take();
       }
     }
-    result_ += take();
+  }
+
+  // What a class in a class has becomes the outer one's. PCRE2 knows no such thing, so that only
+  // plain ones can be had.
+  void translate_inner_class(int depth) {
+    constexpr int kDeepest = 8;
+    if (depth > kDeepest || result_.ends_with('-')) refuse_unknown("[ in []");
+    take();
+    const bool is_plain = std::string_view("^:-]").find(peek()) == std::string_view::npos;
+    if (!is_plain) refuse_unknown("[ in []");
+    translate_members(depth);
+    if (result_.ends_with('-')) refuse_unknown("[ in []");
+    take();
+    if (peek() == '-') refuse_unknown("[ in []");
   }
 
   void translate_escape() {

@@ -148,14 +148,17 @@ void check_has_tokenizer(
 
 // On its own.
 Passage prompt_of(const DatasetRecord& record, const Tokenizer* tokenizer) {
-  return record.prompt ? encode(*tokenizer, *record.prompt, SpecialTokens::Add)
+  const SpecialTokens added = record.prompt_is_rendered ? SpecialTokens::Omit : SpecialTokens::Add;
+  return record.prompt ? encode(*tokenizer, *record.prompt, added)
                        : passage_of_ids(tokenizer, *record.input_ids);
 }
 
 Sequence sequence_of(const DatasetRecord& record, const Tokenizer* tokenizer) {
   check_prompt_not_empty(record);
   check_target_not_empty(record);
-  if (record.prompt && record.target) return encode_together(record, *tokenizer, *record.prompt);
+  if (record.prompt && record.target && !record.prompt_is_rendered) {
+    return encode_together(record, *tokenizer, *record.prompt);
+  }
   return joined(
       prompt_of(record, tokenizer),
       record.target ? encode(*tokenizer, *record.target, SpecialTokens::Omit)
@@ -223,15 +226,44 @@ std::vector<TargetRecord> targets_of(const Sequence& sequence) {
   return targets;
 }
 
+// The record with a prompt instead of its conversation.
+DatasetRecord rendered(const DatasetRecord& record, const ChatTemplate* chat_template) {
+  if (chat_template == nullptr) {
+    refuse(
+        record,
+        "messages need a chat template; put chat_template.jinja into the model's folder or give a "
+        "prompt");
+  }
+  const ChatRecord& chat = *record.chat;
+  DatasetRecord result = record;
+  result.chat = nullptr;
+  result.prompt_is_rendered = true;
+  try {
+    result.prompt = chat_template->render(chat.chat);
+    if (chat.units) result.units = chat_template->locate(chat.chat, *result.prompt, *chat.units);
+    result.context = chat_template->locate(chat.chat, *result.prompt, chat.context);
+    for (const CharRange& range : chat_template->locate(chat.chat, *result.prompt, chat.evidence)) {
+      result.evidence.push_back({.chars = range, .box = {}});
+    }
+  } catch (const DataError& error) {
+    refuse(record, "{}", error.what());
+  }
+  return result;
+}
+
 }  // namespace
 
 SamplePreparer::SamplePreparer(
-    const Tokenizer* tokenizer, const ExplainOptions& options, const ModelLimits& limits)
+    const Tokenizer* tokenizer,
+    const ExplainOptions& options,
+    const ModelLimits& limits,
+    const ChatTemplate* chat_template)
     : tokenizer_(tokenizer),
       includes_target_(options.include_target),
       max_new_tokens_(options.max_new_tokens),
       units_(tokenizer, options),
-      limits_(limits) {}
+      limits_(limits),
+      chat_template_(chat_template) {}
 
 PromptUnits SamplePreparer::prompt_units(
     const DatasetRecord& record, const UnitSource& source) const {
@@ -243,6 +275,7 @@ PromptUnits SamplePreparer::prompt_units(
 }
 
 Sample SamplePreparer::prepare(const DatasetRecord& record) const {
+  if (record.chat != nullptr) return prepare(rendered(record, chat_template_));
   check_has_tokenizer(record, tokenizer_, limits_);
   Sequence sequence = sequence_of(record, tokenizer_);
   check_fits(record, sequence, limits_);
@@ -271,6 +304,7 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
 }
 
 Sample SamplePreparer::prepare_prompt(const DatasetRecord& record) const {
+  if (record.chat != nullptr) return prepare_prompt(rendered(record, chat_template_));
   check_prompt_not_empty(record);
   check_has_tokenizer(record, tokenizer_, limits_);
   Passage prompt = prompt_of(record, tokenizer_);

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "coordinator/chat_template.h"
 #include "coordinator/dataset.h"
 #include "coordinator/generation.h"
 #include "coordinator/job.h"
@@ -39,19 +40,24 @@ struct Sample {
 // Turns records into samples. Threads: immutable; any thread may prepare.
 class SamplePreparer {
  public:
-  // Without a tokenizer only records of token ids can be prepared.
-  // Borrows: `tokenizer`, which may be null.
+  // Without a tokenizer only records of token ids can be prepared, without a chat template no
+  // conversations. Borrows: `tokenizer` and `chat_template`, which may be null.
   SamplePreparer(
-      const Tokenizer* tokenizer, const ExplainOptions& options, const ModelLimits& limits);
+      const Tokenizer* tokenizer,
+      const ExplainOptions& options,
+      const ModelLimits& limits,
+      const ChatTemplate* chat_template = nullptr);
 
   // Encodes prompt and target together and splits where the prompt's own encoding ends; trailing
   // white space of the prompt goes to the target (the convention of lm-evaluation-harness). A text
   // that meets token ids is encoded alone; ids are spelt out by the tokenizer. Special tokens that
-  // the tokenizer puts at the end are left out. Units are UnitMaker's, with explain.include_target
-  // the target's behind the prompt's. Throws IoError naming the model's folder when a text needs
-  // the tokenizer that is not there; DataError naming the record's place: an empty prompt or
-  // target, a token the model does not have, a sequence longer than the model allows, evidence
-  // outside the text, what UnitMaker refuses, no unit in the prompt.
+  // the tokenizer puts at the end are left out. A conversation is rendered, and prompt and target
+  // are then encoded each on its own, without special tokens: what a model would go on from. Units
+  // are UnitMaker's, with explain.include_target the target's behind the prompt's. Throws IoError
+  // naming the model's folder when a text needs the tokenizer that is not there; DataError naming
+  // the record's place: an empty prompt or target, a token the model does not have, a sequence
+  // longer than the model allows, evidence outside the text, what UnitMaker refuses, no unit in the
+  // prompt.
   Sample prepare(const DatasetRecord& record) const;
 
   // The prompt alone, its white space at the end kept, for a model that will give the target: no
@@ -75,6 +81,7 @@ class SamplePreparer {
   std::int64_t max_new_tokens_;  // where the model gives the targets
   UnitMaker units_;
   ModelLimits limits_;
+  const ChatTemplate* chat_template_;
 };
 
 }  // namespace limn

@@ -1,6 +1,8 @@
 #include "coordinator/unigram.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <utility>
@@ -17,6 +19,45 @@ namespace {
 
 // An unknown character scores so much less than the least likely token.
 constexpr double kUnknownPenalty = 10;
+
+double power_of_ten(int exponent) {
+  const std::string text = fmt::format("1e{}", exponent);
+  double power = 0;
+  std::from_chars(text.data(), text.data() + text.size(), power);
+  return power;
+}
+
+// The number that Python's `tokenizers` reads where `number` is written: not the nearest one to the
+// digits, but the digits as an integer, times or over a power of ten, which is sometimes the
+// neighbour. Sums of scores that are all but equal are told apart by it.
+double as_package_reads(double number) {
+  char text[32];  // "-d.dddddddddddddddde-ddd" is 24 long
+  const std::to_chars_result written =
+      std::to_chars(text, text + sizeof text, std::abs(number), std::chars_format::scientific);
+  std::uint64_t digits = 0;
+  int exponent = 0;
+  bool is_fraction = false;
+  const char* c = text;
+  for (; c != written.ptr && *c != 'e'; ++c) {
+    if (*c == '.') {
+      is_fraction = true;
+      continue;
+    }
+    digits = 10 * digits + static_cast<std::uint64_t>(*c - '0');
+    exponent -= is_fraction ? 1 : 0;
+  }
+  int written_exponent = 0;
+  const char* const sign = c + 1;  // from_chars knows no plus
+  std::from_chars(*sign == '+' ? sign + 1 : sign, written.ptr, written_exponent);
+  exponent += written_exponent;
+
+  constexpr int kLargestPower = 308;
+  auto result = static_cast<double>(digits);
+  for (; exponent < -kLargestPower; exponent += kLargestPower)
+    result /= power_of_ten(kLargestPower);
+  result = exponent < 0 ? result / power_of_ten(-exponent) : result * power_of_ten(exponent);
+  return std::copysign(result, number);
+}
 
 struct ScoredTokens {
   std::vector<std::string> tokens;
@@ -38,7 +79,7 @@ ScoredTokens parse_scored_tokens(const CheckedJson& list) {
       list.elements()[result.tokens.size()].refuse("must be a token and its score");
     }
     result.tokens.push_back(pair[0].get<std::string>());
-    result.scores.push_back(pair[1].get<double>());
+    result.scores.push_back(as_package_reads(pair[1].get<double>()));
   }
   return result;
 }
@@ -75,10 +116,10 @@ Unigram::Unigram(const CheckedJson& model) {
 
 void Unigram::encode(
     std::string_view word, Workspace& workspace, std::vector<WordToken>& tokens) const {
-  std::vector<Workspace::Path>& paths = workspace.paths;
+  std::vector<Workspace::Path>& paths = workspace.paths_;
   find_paths(word, paths);
 
-  std::vector<WordToken>& words = workspace.words;
+  std::vector<WordToken>& words = workspace.words_;
   words.clear();
   bool is_after_unknown = false;
   for (auto end = static_cast<std::int64_t>(word.size()); end > 0;) {

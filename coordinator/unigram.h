@@ -35,8 +35,8 @@ class Unigram {
       std::int32_t token = 0;
     };
 
-    std::vector<Path> paths;       // by the byte behind
-    std::vector<WordToken> words;  // from the last to the first
+    std::vector<Path> paths_;       // by the byte behind
+    std::vector<WordToken> words_;  // from the last to the first
   };
 
   // Appends the tokens of `word` whose scores' sum is the largest (Viterbi); of equal sums, the one

@@ -69,11 +69,13 @@ Coordination prepare_coordination(
       .vocab_size = model.decoder.vocab_size,
       .max_positions = model.decoder.max_positions,
       .folder = job.model.path};
-  const SamplePreparer preparer(tokenizer.get(), job.explain, limits);
+  auto chat_template = ChatTemplate::load(job.model.path);
+  const SamplePreparer preparer(tokenizer.get(), job.explain, limits, chat_template.get());
   std::vector<std::int32_t> end_tokens;
   if (generates_targets(job)) end_tokens = read_end_tokens(job.model.path);
-  RunDirectory run_directory =
-      RunDirectory::open(job.output.path, manifest_of(job, checkpoint, arithmetic, end_tokens));
+  RunManifest manifest = manifest_of(job, checkpoint, arithmetic, end_tokens);
+  if (chat_template) manifest.fingerprint["chat_template"] = chat_template->fingerprint();
+  RunDirectory run_directory = RunDirectory::open(job.output.path, manifest);
   auto finished_batches = run_directory.finished_batches();
   const SweepCost cost = sweep_cost(model.decoder);
   const DatasetSurvey survey =
@@ -82,6 +84,7 @@ Coordination prepare_coordination(
           : survey_dataset(job, preparer, cost, finished_batches, at::get_num_threads());
   return {
       .tokenizer = std::move(tokenizer),
+      .chat_template = std::move(chat_template),
       .preparer = preparer,
       .run_directory = std::move(run_directory),
       .sweep_cost = cost,

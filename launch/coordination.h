@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "coordinator/batch_source.h"
+#include "coordinator/chat_template.h"
 #include "coordinator/job.h"
 #include "coordinator/sample.h"
 #include "coordinator/sweep_cost.h"
@@ -19,8 +20,9 @@
 namespace limn {
 
 struct Coordination {
-  std::unique_ptr<const Tokenizer> tokenizer;  // null: the checkpoint has none
-  SamplePreparer preparer;                     // borrows the tokenizer
+  std::unique_ptr<const Tokenizer> tokenizer;         // null: the checkpoint has none
+  std::unique_ptr<const ChatTemplate> chat_template;  // null: the checkpoint has none
+  SamplePreparer preparer;                            // borrows the tokenizer and the chat template
   RunDirectory run_directory;
   SweepCost sweep_cost;  // of the model
   std::unordered_set<std::int64_t> finished_batches;

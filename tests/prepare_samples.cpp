@@ -44,10 +44,12 @@ int main(int argc, char** argv) {
     const limn::Job job = limn::read_job(argv[1], {});
     const auto tokenizer = limn::Tokenizer::load(job.model.path);
     const limn::ModelConfig model = limn::load_model_config(job.model.path);
+    const auto chat_template = limn::ChatTemplate::load(job.model.path);
     const limn::SamplePreparer preparer(
         &tokenizer,
         job.explain,
-        {.vocab_size = model.decoder.vocab_size, .max_positions = model.decoder.max_positions});
+        {.vocab_size = model.decoder.vocab_size, .max_positions = model.decoder.max_positions},
+        chat_template.get());
     limn::SampleStream samples(job, preparer, limn::target_source(job), 2);
     for (auto of_record = samples.next(); !of_record.empty(); of_record = samples.next()) {
       for (const limn::Sample& sample : of_record)

@@ -99,6 +99,24 @@ class RunTest : public testing::Test {
 
 }  // namespace
 
+// What reads the model links a protocol buffer library, as PyTorch does.
+TEST_F(RunTest, ReadsASentencePieceModelBesidePyTorch) {
+  const std::filesystem::path model = folder / "model";
+  std::filesystem::copy(source_folder() / "launch/examples/stories260K/model", model);
+  std::filesystem::remove(model / "tokenizer.json");
+  std::filesystem::copy_file(
+      test_data() / "tokenizers/sentencepiece-model/tokenizer.model", model / "tokenizer.model");
+  write_bytes(
+      folder / "prompts.jsonl", "{\"prompt\": \"The ships passed.\", \"target\": \" They\"}\n");
+  const Arguments more{
+      "--model.path", model.string(), "--data.path", (folder / "prompts.jsonl").string()};
+  const std::vector<SampleRecord> samples = run_example(1, 1, more, folder / "run");
+  ASSERT_THAT(samples, SizeIs(1));
+  EXPECT_EQ(samples[0].tokens.front(), (TokenRecord{1, {-1, -1}}));
+  EXPECT_EQ(samples[0].tokens[1].chars.begin, 0);
+  EXPECT_THAT(samples[0].units, SizeIs(testing::Gt(0)));
+}
+
 TEST_F(RunTest, GivesTheAnswersOfTransformers) {
   const nlohmann::json oracle = read_json(test_data() / "stories260K" / "oracle.json");
   const nlohmann::json& expected = oracle["samples"];

@@ -51,6 +51,13 @@ TEST(TextPatternTest, TakesFractionsForWordsOutsideBracketsOnly) {
   EXPECT_THAT(parts(TextPattern::regex("[^\\w\\s]"), "\xC2\xBD"), ElementsAre("<\xC2\xBD>"));
 }
 
+TEST(TextPatternTest, JoinsAClassWithinAClass) {
+  // BLOOM's words.
+  EXPECT_THAT(
+      parts(TextPattern::regex(" ?[^(\\s|[.,!?])]+"), "a, (b|c) d]"),
+      ElementsAre("<a>", ", (", "<b>", "|", "<c>", ")", "< d]>"));
+}
+
 TEST(TextPatternTest, PassesOverAnEmptyMatchBehindAnotherMatch) {
   const TextPattern pattern = TextPattern::regex("x*");
   EXPECT_TRUE(pattern.matches_empty());
@@ -71,14 +78,15 @@ TEST(TextPatternTest, KnowsCharactersThatPcre2MayNotKnow) {
 
 TEST(TextPatternTest, RefusesWhatOnigurumaMeansOtherwise) {
   const std::pair<const char*, const char*> refusals[] = {
-      {"(?<name>a)", "(?<"}, {"(*FAIL)", "(*"},           {"a(?i)b", "(?i)"},
-      {"(?x: a)", "(?x"},    {"[a[b]]", "[ in []"},       {"[a-z&&b]", "&& in []"},
-      {"(a)\\1", "\\1"},     {"\\k<a>", "\\k"},           {"\\xE9", "\\xE9"},
-      {"\\x{}", "\\x"},      {"\\p{Klingon}", "Klingon"}, {"\\pL", "\\p"},
-      {"[\\W]", "\\W"},      {"[\\b]", "\\b in []"},      {"a{2}?", "{2}?"},
-      {"[]a]", "[]"},        {"[a", "too early"},         {"a\\", "too early"},
-      {"a)", "not opened"},  {"(a", "compile"},           {"\\Qa", "\\Q"},
-      {"\\p{L", "\\p"},      {"*a", "compile"},
+      {"(?<name>a)", "(?<"},    {"(*FAIL)", "(*"},      {"a(?i)b", "(?i)"},
+      {"(?x: a)", "(?x"},       {"[a[^b]]", "[ in []"}, {"[a-[b]]", "[ in []"},
+      {"[[a]-z]", "[ in []"},   {"[[a-]z]", "[ in []"}, {"[[:alpha:]]", "[ in []"},
+      {"[a-z&&b]", "&& in []"}, {"(a)\\1", "\\1"},      {"\\k<a>", "\\k"},
+      {"\\xE9", "\\xE9"},       {"\\x{}", "\\x"},       {"\\p{Klingon}", "Klingon"},
+      {"\\pL", "\\p"},          {"[\\W]", "\\W"},       {"[\\b]", "\\b in []"},
+      {"a{2}?", "{2}?"},        {"[]a]", "[]"},         {"[a", "too early"},
+      {"a\\", "too early"},     {"a)", "not opened"},   {"(a", "compile"},
+      {"\\Qa", "\\Q"},          {"\\p{L", "\\p"},       {"*a", "compile"},
   };
   for (const auto& [regex, expected] : refusals) {
     SCOPED_TRACE(regex);

@@ -84,11 +84,19 @@ def squad_texts(path):
                     yield from (answer["text"] for answer in question["answers"])
 
 
+# What the package says where it gives up on itself: such texts are not compared.
+PANIC = "panic"
+
+
 def encode_with_tokenizers(tokenizer, text):
     try:
         encoding = tokenizer.encode(text)
     except Exception:  # the package throws no narrower kind
         return None
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            return PANIC
+        raise
     # Special tokens that the post-processor added have no characters.
     ranges = [(-1, -1) if special else offsets
               for special, offsets in zip(encoding.special_tokens_mask, encoding.offsets)]
@@ -146,16 +154,20 @@ def load_json(file):
 
 def num_differing(program, folder, texts):
     expected = load(folder)
-    num_tokens = 0
+    num_tokens = num_panics = 0
     differing = []
     for text, limn in zip(texts, actual(program, folder, texts), strict=True):
         python = expected(text)
+        if python == PANIC:
+            num_panics += 1
+            continue
         num_tokens += len(python["ids"]) if python else 0
         if python != limn:
             differing.append((text, python, limn))
     for text, python, limn in differing[:5]:
         print(f"text   {text!r}\npython {python}\nlimn   {limn}")
-    print(f"{folder.name}: {len(texts)} texts, {num_tokens} tokens, {len(differing)} texts differ", flush=True)
+    print(f"{folder.name}: {len(texts)} texts, {num_tokens} tokens, {len(differing)} texts differ"
+          + f", the package panics on {num_panics}" * (num_panics > 0), flush=True)
     return len(differing)
 
 

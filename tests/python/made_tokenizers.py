@@ -4,12 +4,14 @@ import base64
 import io
 import itertools
 import json
+import random
 
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 VOCAB_SIZE = 3000
 CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+BLOOM_WORDS = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"
 BERT_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -154,9 +156,19 @@ def subword_bpe(texts):
     return tokenizer
 
 
+def near_ties(texts):
+    """Words of letters and pairs of letters in many ways, whose scores' sums are equal but for rounding. The nasty texts have such words."""
+    rng = random.Random(1)
+    letters = {letter: -rng.uniform(1, 20) for letter in "abcdefgh"}
+    pairs = {x + y: letters[x] + letters[y] + 5 for x, y in itertools.product(letters, letters)}
+    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), *letters.items(), *pairs.items()], 0))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
 KINDS = {
     "bert": bert, "bert-cased": bert_cased, "t5": t5, "albert": albert, "word-level": word_level, "clip": clip, "roberta": roberta,
-    "subword-bpe": subword_bpe,
+    "subword-bpe": subword_bpe, "near-ties": near_ties,
 }
 
 
@@ -178,7 +190,7 @@ def random_pre_tokenizer(rng):
         lambda: pre_tokenizers.Punctuation(rng.choice(behaviors)), lambda: pre_tokenizers.Digits(rng.random() < 0.5),
         lambda: pre_tokenizers.CharDelimiterSplit(rng.choice(" e\u2581")),
         lambda: pre_tokenizers.Metaspace("\u2581", rng.choice(["always", "first", "never"]), rng.random() < 0.5),
-        lambda: pre_tokenizers.Split(rng.choice([" ", Regex(r"\s+"), Regex(r"\w+|[^\w\s]+")]), rng.choice(behaviors), rng.random() < 0.5),
+        lambda: pre_tokenizers.Split(rng.choice([" ", Regex(r"\s+"), Regex(r"\w+|[^\w\s]+"), Regex(BLOOM_WORDS)]), rng.choice(behaviors), rng.random() < 0.5),
         lambda: pre_tokenizers.ByteLevel(rng.random() < 0.5, use_regex=rng.random() < 0.5),
     ]
     return pre_tokenizers.Sequence([rng.choice(kinds)() for _ in range(rng.randrange(1, 4))])

@@ -1,4 +1,4 @@
-#include "coordinator/characters_map.h"
+#include "coordinator/character_map.h"
 
 #include <array>
 #include <cstddef>
@@ -91,7 +91,7 @@ void append_replacement(
 
 }  // namespace
 
-CharactersMap::CharactersMap(const CheckedJson& base64) {
+CharacterMap::CharacterMap(const CheckedJson& base64) {
   const std::string bytes = decode_base64(base64);
   constexpr std::size_t kSizeBytes = 4;
   if (bytes.size() < kSizeBytes) base64.refuse("must have a trie");
@@ -109,7 +109,7 @@ CharactersMap::CharactersMap(const CheckedJson& base64) {
   }
 }
 
-std::optional<std::string_view> CharactersMap::find(std::string_view text) const {
+std::optional<std::string_view> CharacterMap::find(std::string_view text) const {
   std::uint32_t place = Unit(units_.front()).offset();
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
@@ -130,7 +130,7 @@ std::optional<std::string_view> CharactersMap::find(std::string_view text) const
   return std::nullopt;
 }
 
-void CharactersMap::append_mapped(const AlignedView& text, AlignedText& result) const {
+void CharacterMap::append_mapped(const AlignedView& text, AlignedText& result) const {
   constexpr std::size_t kLongestGrapheme = 5;
   std::vector<CharacterChange> changes;
   changes.reserve(text.bytes.size());

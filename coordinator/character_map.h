@@ -13,11 +13,11 @@
 namespace limn {
 
 // A model's map from characters to what replaces them ("precompiled_charsmap"). Threads: immutable.
-class CharactersMap {
+class CharacterMap {
  public:
   // `base64` spells a double-array trie and the texts that it leads to. Throws DataError when it is
   // damaged.
-  explicit CharactersMap(const CheckedJson& base64);
+  explicit CharacterMap(const CheckedJson& base64);
 
   // Appends `text` with what the map has for its characters, as Python's `tokenizers` does it: a
   // whole grapheme of at most 5 bytes is replaced if any beginning of it is in the map, in others
