@@ -408,7 +408,7 @@ TEST_F(ScheduleTest, AResumeKeepsSkippedSamples) {
   job_.data.on_error = OnError::Skip;
   use_dataset(dataset_with_nonsense());
   const auto stop_after_three = [](const Schedule& schedule) {
-    return schedule.num_sealed_batches() >= 3 ? StopRequest::FinishPart : StopRequest::None;
+    return schedule.num_durable_batches() >= 3 ? StopRequest::FinishPart : StopRequest::None;
   };
   const Ending stopped = start("run", {.interval_s = 0, .stop_request = stop_after_three});
   if (coordinates()) {
