@@ -255,7 +255,7 @@ TEST_F(BadInputTest, MoreTensorRanksThanHeads) {
 }
 
 TEST_F(BadInputTest, WhatThisVersionDoesNotDoYet) {
-  expect_refused(run("target = \"generate\""), 78, {"explain.target", "generate"});
+  expect_refused(run("units = \"grid:2x3\""), 78, {"explain.units", "grid:2x3"});
 }
 
 // Tests without the label `gpu` see no GPU, wherever they run.

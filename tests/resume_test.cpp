@@ -189,8 +189,9 @@ TEST_F(ResumeTest, ReturnsSeventyFiveOnSigtermOfTheRanks) {
 }
 
 TEST_F(ResumeTest, GoesOnWithTheModelsAnswers) {
+  // Without a launcher, whose ranks outlive it by a moment.
   const auto generating = [&](const std::string& run) {
-    std::vector<std::string> arguments = command(run, "60");
+    std::vector<std::string> arguments = without_launcher(command(run, "60"));
     for (const char* argument :
          {"--explain.target", "generate", "--explain.max_new_tokens", "100", "--data.limit", "60"})
       arguments.emplace_back(argument);
@@ -205,15 +206,10 @@ TEST_F(ResumeTest, GoesOnWithTheModelsAnswers) {
     RunningProgram program(generating("run"));
     for (int i = 0; i < 3000 && num_answers() == before; ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    if (signal == SIGKILL) {
-      program.kill_all();
-      program.exit_code();
-      EXPECT_LT(num_answers(), 60U);
-    } else {
-      program.signal(signal);
-      EXPECT_EQ(program.exit_code(), 75) << program.output();
-    }
+    program.signal(signal);
+    EXPECT_EQ(program.exit_code(), signal == SIGKILL ? -1 : 75) << program.output();
     EXPECT_GT(num_answers(), before);
+    EXPECT_LT(num_answers(), 60U);
   }
   ASSERT_EQ(run_to_end(generating("run")).exit_code, 0);
   const std::string answers = read_bytes(folder / "run/targets.jsonl");
