@@ -12,6 +12,7 @@
 #include "coordinator/code_points.h"
 #include "storage/error.h"
 #include "tests/test_folders.h"
+#include "tests/unit_texts.h"
 
 namespace limn::test {
 namespace {
@@ -77,26 +78,6 @@ std::vector<CharRange> chars_of(const SampleRecord& record) {
   for (const TokenRecord& token : record.tokens)
     ranges.push_back(token.chars);
   return ranges;
-}
-
-std::string slice(std::string_view text, CharRange range) {
-  const auto offsets = code_point_offsets(text);
-  return std::string(
-      text.substr(offsets.at(range.begin), offsets.at(range.end) - offsets.at(range.begin)));
-}
-
-std::vector<std::string> unit_texts(const SampleRecord& record) {
-  std::vector<std::string> texts;
-  for (const UnitRecord& unit : record.units)
-    texts.push_back(slice(record.text, unit.chars));
-  return texts;
-}
-
-std::vector<std::vector<std::int32_t>> unit_tokens(const SampleRecord& record) {
-  std::vector<std::vector<std::int32_t>> lists;
-  for (const UnitRecord& unit : record.units)
-    lists.push_back(unit.tokens);
-  return lists;
 }
 
 auto refuses(const std::string& text) {

@@ -7,6 +7,7 @@
 
 #include "coordinator/code_points.h"
 #include "storage/error.h"
+#include "tests/unit_texts.h"
 
 namespace limn::test {
 namespace {
@@ -15,13 +16,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::ThrowsMessage;
-
-// The characters of a range, by code points that are counted apart from the code under test.
-std::string slice(std::string_view text, CharRange range) {
-  const auto offsets = code_point_offsets(text);
-  return std::string(
-      text.substr(offsets.at(range.begin), offsets.at(range.end) - offsets.at(range.begin)));
-}
 
 std::vector<std::string> slices(std::string_view text, const std::vector<CharRange>& ranges) {
   std::vector<std::string> result;

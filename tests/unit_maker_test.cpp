@@ -11,6 +11,7 @@
 #include "coordinator/sample.h"
 #include "storage/error.h"
 #include "tests/test_folders.h"
+#include "tests/unit_texts.h"
 
 namespace limn::test {
 namespace {
@@ -23,26 +24,6 @@ using testing::IsEmpty;
 using testing::SizeIs;
 using testing::StartsWith;
 using testing::ThrowsMessage;
-
-std::string slice(std::string_view text, CharRange range) {
-  const auto offsets = code_point_offsets(text);
-  return std::string(
-      text.substr(offsets.at(range.begin), offsets.at(range.end) - offsets.at(range.begin)));
-}
-
-std::vector<std::string> unit_texts(const SampleRecord& record) {
-  std::vector<std::string> texts;
-  for (const UnitRecord& unit : record.units)
-    texts.push_back(slice(record.text, unit.chars));
-  return texts;
-}
-
-std::vector<std::vector<std::int32_t>> unit_tokens(const SampleRecord& record) {
-  std::vector<std::vector<std::int32_t>> lists;
-  for (const UnitRecord& unit : record.units)
-    lists.push_back(unit.tokens);
-  return lists;
-}
 
 DatasetRecord text_record(std::string prompt, std::string target) {
   DatasetRecord record;
