@@ -61,15 +61,19 @@ class IdRegister {
   void add(const std::string& id) { hashes_.push_back(std::hash<std::string>{}(id)); }
 
   // A line for each of the first `most` records whose id an earlier one has, too.
-  std::vector<std::string> repetitions(const DataOptions& options, std::size_t most) {
+  std::vector<std::string> repetitions(const Job& job, std::size_t most) {
     const std::vector<std::size_t> suspects = repeated_hashes();
     std::vector<std::string> lines;
     if (suspects.empty() || most == 0) return lines;
     std::unordered_map<std::string, std::string> places;  // of the ids of these hashes
-    DatasetReader reader(options);
+    const bool has_alternatives = target_source(job) == TargetSource::Dataset;
+    DatasetReader reader(job.data, has_alternatives ? TargetKeys::Required : TargetKeys::Optional);
     while (const auto entry = next_entry(reader)) {
-      if (!is_taken(options, reader.id_of(*entry))) continue;
-      for (const std::string& id : sample_ids_of(reader, *entry)) {
+      if (!is_taken(job.data, reader.id_of(*entry))) continue;
+      const std::vector<std::string> ids = has_alternatives
+                                               ? sample_ids_of(reader, *entry)
+                                               : std::vector<std::string>{reader.id_of(*entry)};
+      for (const std::string& id : ids) {
         if (!std::ranges::binary_search(suspects, std::hash<std::string>{}(id))) continue;
         const auto [earlier, is_new] = places.try_emplace(id, entry->where);
         if (is_new) continue;
@@ -172,7 +176,7 @@ void read_dataset(const Job& job, SampleStream& samples, DatasetSurvey& survey, 
   std::vector<std::string> mistakes = mistakes_of(take_next_sample);
   const bool read_to_the_end = mistakes.size() < kMostMistakes;
   std::ranges::move(
-      ids.repetitions(job.data, kMostMistakes - mistakes.size()), std::back_inserter(mistakes));
+      ids.repetitions(job, kMostMistakes - mistakes.size()), std::back_inserter(mistakes));
   if (read_to_the_end) {
     for (const std::string& id : samples.missing_ids()) {
       if (mistakes.size() == kMostMistakes) break;

@@ -247,6 +247,16 @@ TEST_F(BatchSourceTest, RefusesAnIdThatIsAnAlternativesToo) {
       "a#1");
 }
 
+TEST_F(BatchSourceTest, RefusesARepeatedIdWhereTheModelGivesTheTargets) {
+  job_.explain.target = "generate";
+  write(
+      "{\"id\": \"a\", \"input_ids\": [1], \"targets_ids\": [[2], [3]]}\n"
+      "{\"id\": \"a\", \"input_ids\": [1]}\n");
+  EXPECT_EQ(
+      message_of<DataError>([&] { survey_prompts(job_, preparer_); }),
+      "data.jsonl:2: id must be unique, but data.jsonl:1 has it, too; give each record its own: a");
+}
+
 TEST_F(BatchSourceTest, NamesTheRecordOfABadAlternative) {
   write("{\"input_ids\": [1], \"targets_ids\": [[2], []]}\n");
   EXPECT_EQ(refusal_of_survey(), "data.jsonl:1: target_ids must not be empty");
