@@ -18,7 +18,9 @@
 #include "tests/golden.h"
 #include "tests/gpu_under_test.h"
 #include "worker/decoder_weights.h"
+#include "worker/generator.h"
 #include "worker/gpu/gpu_program.h"
+#include "worker/layer_source.h"
 #include "worker/model_family.h"
 #include "worker/streamed_layers.h"
 #include "worker/sweep.h"
@@ -82,6 +84,22 @@ class WaitCounter : public c10::WarningHandler {
 };
 
 }  // namespace
+
+TEST_P(GpuSweepTest, LetsTheModelAnswerAsOnACpu) {
+  const auto tokens = golden["input_ids"].get<std::vector<std::int32_t>>();
+  const auto prompt_end = tokens.begin() + golden["prompt_length"].get<std::ptrdiff_t>();
+  const GenerationBatch prompts{
+      .id = 0,
+      .prompts = {{0, {tokens.begin(), prompt_end}, 5}, {1, {tokens.begin(), prompt_end - 1}, 3}},
+      .end_tokens = {}};
+  const auto answers = [&](const DecoderWeights& weights) {
+    ResidentLayers layers(weights.layers);
+    return Generator(model.decoder, weights, layers, SweepCompute::Float32).run(prompts).targets;
+  };
+  EXPECT_EQ(
+      answers(weights_kept_as(at::kFloat)),
+      answers(load_decoder_weights(checkpoint, model, ranks, at::kFloat)));
+}
 
 TEST_P(GpuSweepTest, GivesTheAnswersOfTransformersInFloat32) {
   const double error = largest_error(weights_kept_as(at::kFloat));
