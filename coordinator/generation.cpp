@@ -4,56 +4,42 @@
 
 namespace limn {
 
+namespace {
+
+constexpr auto kBatchFields = [](auto& bytes, auto& batch) {
+  bytes.value(batch.id);
+  bytes.records(batch.prompts, [&](auto& prompt) {
+    bytes.value(prompt.record_index);
+    bytes.values(prompt.tokens);
+    bytes.value(prompt.max_new_tokens);
+  });
+  bytes.values(batch.end_tokens);
+};
+
+constexpr auto kResultFields = [](auto& bytes, auto& result) {
+  bytes.value(result.batch_id);
+  bytes.records(result.targets, [&](auto& target) {
+    bytes.value(target.record_index);
+    bytes.values(target.tokens);
+  });
+};
+
+}  // namespace
+
 std::vector<std::byte> to_bytes(const GenerationBatch& batch) {
-  ByteWriter writer;
-  writer.put(batch.id);
-  writer.put(batch.prompts.size());
-  for (const GenerationPrompt& prompt : batch.prompts) {
-    writer.put(prompt.record_index);
-    writer.put(prompt.tokens);
-    writer.put(prompt.max_new_tokens);
-  }
-  writer.put(batch.end_tokens);
-  return writer.take();
+  return bytes_of(batch, kBatchFields);
 }
 
 GenerationBatch generation_batch_from_bytes(std::span<const std::byte> bytes) {
-  ByteReader reader(bytes);
-  GenerationBatch batch;
-  reader.get(batch.id);
-  batch.prompts.resize(reader.get_count(sizeof(std::int64_t)));
-  for (GenerationPrompt& prompt : batch.prompts) {
-    reader.get(prompt.record_index);
-    reader.get(prompt.tokens);
-    reader.get(prompt.max_new_tokens);
-  }
-  reader.get(batch.end_tokens);
-  reader.expect_end();
-  return batch;
+  return record_of<GenerationBatch>(bytes, kBatchFields);
 }
 
 std::vector<std::byte> to_bytes(const GenerationResult& result) {
-  ByteWriter writer;
-  writer.put(result.batch_id);
-  writer.put(result.targets.size());
-  for (const GeneratedTarget& target : result.targets) {
-    writer.put(target.record_index);
-    writer.put(target.tokens);
-  }
-  return writer.take();
+  return bytes_of(result, kResultFields);
 }
 
 GenerationResult generation_result_from_bytes(std::span<const std::byte> bytes) {
-  ByteReader reader(bytes);
-  GenerationResult result;
-  reader.get(result.batch_id);
-  result.targets.resize(reader.get_count(sizeof(std::int64_t)));
-  for (GeneratedTarget& target : result.targets) {
-    reader.get(target.record_index);
-    reader.get(target.tokens);
-  }
-  reader.expect_end();
-  return result;
+  return record_of<GenerationResult>(bytes, kResultFields);
 }
 
 }  // namespace limn
