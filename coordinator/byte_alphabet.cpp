@@ -6,6 +6,8 @@
 
 #include <unicode/utf8.h>
 
+#include "coordinator/code_points.h"
+
 namespace limn {
 
 namespace {
@@ -53,9 +55,7 @@ void append_byte_characters(const AlignedView& text, AlignedText& result) {
 std::optional<std::string> bytes_of_characters(std::string_view characters) {
   std::string bytes;
   for (std::size_t i = 0; i < characters.size();) {
-    UChar32 character = 0;
-    U8_NEXT_UNSAFE(characters.data(), i, character);
-    const auto place = static_cast<std::size_t>(character);
+    const auto place = static_cast<std::size_t>(next_code_point(characters, i));
     if (place >= kAlphabetEnd || kBytes[place] < 0) return std::nullopt;
     bytes += static_cast<char>(kBytes[place]);
   }

@@ -88,7 +88,6 @@ std::unique_ptr<const ChatTemplate> ChatTemplate::load(const fs::path& folder) {
 
 void ChatTemplate::parse(const fs::path& source) {
   try {
-    code_point_offsets(text_);  // throws for what is not UTF-8
     statements_ = parse_template(text_);
   } catch (const DataError& error) {
     throw DataError(fmt::format("{}: {}", source.string(), error.what()));
@@ -118,19 +117,6 @@ struct Repetition {
   std::int32_t length = 0;
 };
 
-std::int32_t num_characters(std::string_view text) {
-  return static_cast<std::int32_t>(code_point_offsets(text).size()) - 1;
-}
-
-std::string_view without_leading_white_space(std::string_view text) {
-  const std::vector<std::int64_t> offsets = code_point_offsets(text);
-  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
-    const std::string_view character = text.substr(offsets[i], offsets[i + 1] - offsets[i]);
-    if (!without_trailing_white_space(character).empty()) return text.substr(offsets[i]);
-  }
-  return text.substr(text.size());
-}
-
 }  // namespace
 
 std::vector<CharRange> ChatTemplate::locate(
@@ -159,9 +145,9 @@ std::vector<CharRange> ChatTemplate::locate(
     }
     const auto skipped = static_cast<std::size_t>(trimmed.data() - content.data());
     return Repetition{
-        .prompt_begin = num_characters(prefix),
-        .content_begin = is_whole ? 0 : num_characters(content.substr(0, skipped)),
-        .length = num_characters(is_whole ? std::string_view(content) : trimmed)};
+        .prompt_begin = num_code_points(prefix),
+        .content_begin = is_whole ? 0 : num_code_points(content.substr(0, skipped)),
+        .length = num_code_points(is_whole ? std::string_view(content) : trimmed)};
   };
 
   std::vector<CharRange> located;

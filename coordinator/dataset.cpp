@@ -15,6 +15,7 @@
 #include "coordinator/dataset_files.h"
 #include "storage/byte_stream.h"
 #include "storage/error.h"
+#include "storage/json_file.h"
 #include "storage/nearest_name.h"
 
 namespace limn {
@@ -153,13 +154,11 @@ PixelBox box_of(const Field& field) {
   return {sides[0], sides[1], sides[2], sides[3]};
 }
 
-// What nlohmann's parser complains about, without its own name and without quoting the input,
-// which may be a whole book on one line.
-std::string complaint_of(const json::exception& error) {
-  std::string complaint = error.what();
+// Of a text that is one line.
+std::string complaint_of_line(const json::exception& error) {
+  std::string complaint = complaint_of(error);
   const std::size_t column = complaint.find("column ");
-  complaint.erase(0, column != std::string::npos ? column : complaint.find("] ") + 2);
-  return complaint.substr(0, complaint.find("; last read"));
+  return column == std::string::npos ? complaint : complaint.substr(column);
 }
 
 json parse_object(std::string_view where, std::string_view line) {
@@ -178,7 +177,9 @@ json parse_object(std::string_view where, std::string_view line) {
     object = json::parse(line, refuse_repeated_key);
   } catch (const json::exception& error) {
     throw DataError(fmt::format(
-        "{}: not JSON, expected an object on one line; mend it: {}", where, complaint_of(error)));
+        "{}: not JSON, expected an object on one line; mend it: {}",
+        where,
+        complaint_of_line(error)));
   }
   if (!object.is_object()) {
     throw DataError(

@@ -14,6 +14,7 @@
 #include "coordinator/white_space.h"
 #include "storage/byte_stream.h"
 #include "storage/error.h"
+#include "storage/json_file.h"
 
 namespace limn {
 
@@ -26,13 +27,10 @@ json parse_file(const std::filesystem::path& path, const std::string& name) {
   try {
     return json::parse(text);
   } catch (const json::exception& error) {
-    // Without the parser's own name and without what it read last.
-    std::string complaint = error.what();
-    complaint.erase(0, complaint.find("] ") + 2);
     throw DataError(fmt::format(
         "{}: not JSON, as SQuAD's files are; check data.path and data.format: {}",
         name,
-        complaint.substr(0, complaint.find("; last read"))));
+        complaint_of(error)));
   }
 }
 

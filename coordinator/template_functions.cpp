@@ -85,29 +85,21 @@ enum class Side { Left, Right, Both };
 
 // Without the characters of `set` at its ends; nothing: white space.
 std::string stripped(const std::string& text, const std::optional<std::string>& set, Side side) {
-  const std::vector<std::string> taken = set ? characters_of(*set) : std::vector<std::string>();
-  const auto goes = [&](const std::string& character) {
-    if (set) return std::ranges::find(taken, character) != taken.end();
-    // Text that is white space alone has nothing left.
-    return without_trailing_white_space(character).empty();
+  const std::u32string taken = set ? code_points(*set) : std::u32string();
+  const auto goes = [&](char32_t character) {
+    return set ? taken.find(character) != std::u32string::npos : is_white_space(character);
   };
   std::size_t begin = 0;
   std::size_t end = text.size();
-  const std::vector<std::int64_t> offsets = code_point_offsets(text);
-  std::size_t first = 0;
-  std::size_t last = offsets.size() - 1;
-  const auto character = [&](std::size_t i) {
-    return text.substr(offsets[i], offsets[i + 1] - offsets[i]);
-  };
-  if (side != Side::Right) {
-    while (first < last && goes(character(first)))
-      ++first;
-    begin = offsets[first];
+  while (side != Side::Right && begin < end) {
+    std::size_t next = begin;
+    if (!goes(next_code_point(text, next))) break;
+    begin = next;
   }
-  if (side != Side::Left) {
-    while (last > first && goes(character(last - 1)))
-      --last;
-    end = offsets[last];
+  while (side != Side::Left && begin < end) {
+    std::size_t last = end;
+    if (!goes(previous_code_point(text, last))) break;
+    end = last;
   }
   return text.substr(begin, end - begin);
 }
@@ -129,9 +121,10 @@ Data split(const std::string& text, const std::string& separator, std::int64_t m
 Data split_at_white_space(const std::string& text) {
   Data parts = Data::array();
   std::string part;
-  for (const std::string& character : characters_of(text)) {
-    if (!without_trailing_white_space(character).empty()) {
-      part += character;
+  for (std::size_t i = 0; i < text.size();) {
+    const char32_t character = next_code_point(text, i);
+    if (!is_white_space(character)) {
+      append_code_point(part, character);
     } else if (!part.empty()) {
       parts.push_back(std::exchange(part, {}));
     }
@@ -151,6 +144,14 @@ std::string replaced(
     at = text.find(old, begin);
   }
   return result + text.substr(begin);
+}
+
+Data replaced(const std::string& text, Arguments& arguments) {
+  return replaced(
+      text,
+      string_of(arguments.get(0, "old"), "old"),
+      string_of(arguments.get(1, "new"), "new"),
+      arguments.integer(2, "count", -1));
 }
 
 enum class Case { Upper, Lower };
@@ -201,13 +202,7 @@ std::optional<Value> string_method(
     if (!separator && most >= 0) refuse_to_render("split at white space takes no maxsplit");
     return separator ? split(text, *separator, most) : split_at_white_space(text);
   }
-  if (name == "replace") {
-    return Data(replaced(
-        text,
-        string_of(arguments.get(0, "old"), "old"),
-        string_of(arguments.get(1, "new"), "new"),
-        arguments.integer(2, "count", -1)));
-  }
+  if (name == "replace") return replaced(text, arguments);
   if (name == "join") {
     std::string joined;
     for (const Value& element : elements_of(arguments.get(0, "iterable")))
@@ -337,8 +332,8 @@ std::size_t length_of(const Value& value) {
   if (data != nullptr && data->is_structured()) return data->size();
   if (data != nullptr && !data->is_string())
     refuse_to_render("a value of type {} has no length", type_name(*data));
-  return value.is_undefined() ? 0
-                              : code_point_offsets(data->get_ref<const std::string&>()).size() - 1;
+  if (value.is_undefined()) return 0;
+  return static_cast<std::size_t>(num_code_points(data->get_ref<const std::string&>()));
 }
 
 Data json_text(const Value& value, Arguments& arguments) {
@@ -386,13 +381,7 @@ Value filter_result(const std::string& name, const Value& value, Arguments& argu
   if (name == "select" || name == "reject" || name == "selectattr" || name == "rejectattr") {
     return selected(value, name, arguments);
   }
-  if (name == "replace") {
-    return Data(replaced(
-        text_of(value),
-        string_of(arguments.get(0, "old"), "old"),
-        string_of(arguments.get(1, "new"), "new"),
-        arguments.integer(2, "count", -1)));
-  }
+  if (name == "replace") return replaced(text_of(value), arguments);
   if (name == "first" || name == "last" || name == "reverse") {
     std::vector<Value> elements = elements_of(value);
     if (name == "reverse" && value.data().is_string())

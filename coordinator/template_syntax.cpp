@@ -7,8 +7,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <unicode/utf8.h>
 
+#include "coordinator/code_points.h"
 #include "coordinator/white_space.h"
 #include "storage/error.h"
 
@@ -53,20 +53,6 @@ std::string with_plain_line_ends(std::string_view text) {
   }
   if (plain.ends_with('\n')) plain.pop_back();
   return plain;
-}
-
-void append_utf8(char32_t c, std::string& text) {
-  const auto byte = [&](char32_t value) { text += static_cast<char>(value); };
-  if (c < 0x80) {
-    byte(c);
-  } else if (c < 0x800) {
-    byte(0xC0 | c >> 6U), byte(0x80 | (c & 0x3FU));
-  } else if (c < 0x10000) {
-    byte(0xE0 | c >> 12U), byte(0x80 | (c >> 6U & 0x3FU)), byte(0x80 | (c & 0x3FU));
-  } else {
-    byte(0xF0 | c >> 18U), byte(0x80 | (c >> 12U & 0x3FU));
-    byte(0x80 | (c >> 6U & 0x3FU)), byte(0x80 | (c & 0x3FU));
-  }
 }
 
 bool begins_name(char c) {
@@ -186,13 +172,8 @@ class Lexer {
 
   // Beyond ASCII, too.
   void skip_all_white_space() {
-    while (position_ < text_.size()) {
-      const auto size = static_cast<std::size_t>(U8_COUNT_TRAIL_BYTES_UNSAFE(
-                            static_cast<std::uint8_t>(text_[position_]))) +
-                        1;
-      if (!without_trailing_white_space(text_.substr(position_, size)).empty()) return;
-      position_ += size;
-    }
+    if (position_ >= text_.size()) return;
+    position_ = text_.size() - without_leading_white_space(text_.substr(position_)).size();
   }
 
   Token next_token() {
@@ -268,7 +249,7 @@ class Lexer {
           error != std::errc() || !is_character) {
         refuse(line(), "an escape that is none", digits);
       }
-      append_utf8(code, text);
+      append_code_point(text, code);
       position_ += hexadecimals;
     } else if (const std::size_t known = kLetters.find(c); known != std::string_view::npos) {
       constexpr std::string_view kMeanings("\n\t\r\b\f\v\a\0\\'\"", 11);
@@ -346,12 +327,14 @@ class ExpressionParser {
     return value;
   }
 
-  // One, or with commas in between a list of them.
-  Expression parse_tuple(bool with_condition = true) {
+  // One, or with commas in between a list of them: up to the closing bracket, or without one to the
+  // tag's end.
+  Expression parse_tuple(bool with_condition = true, std::string_view closing = {}) {
     Expression first = parse(with_condition);
     if (!is_operator(",")) return first;
     Expression list = make(Expression::Kind::List, "", std::move(first));
-    while (take_operator(",") && !at_end())
+    const auto ends = [&] { return closing.empty() ? at_end() : is_operator(closing); };
+    while (take_operator(",") && !ends())
       list.operands.push_back(parse(with_condition));
     return list;
   }
@@ -463,8 +446,8 @@ class ExpressionParser {
     if (token.kind == Token::Kind::Number) return literal(number(token));
     if (token.kind == Token::Kind::Name) return name_or_constant(token.text);
     if (token.text == "(") {
-      Expression inner =
-          is_operator(")") ? make(Expression::Kind::List, "") : parse_tuple_until(")");
+      Expression inner = is_operator(")") ? make(Expression::Kind::List, "")
+                                          : parse_tuple(/*with_condition=*/true, ")");
       expect_operator(")");
       return inner;
     }
@@ -498,15 +481,6 @@ class ExpressionParser {
     if (name == "false" || name == "False") return literal(false);
     if (name == "none" || name == "None") return literal(nullptr);
     return make(Expression::Kind::Name, name);
-  }
-
-  Expression parse_tuple_until(std::string_view end) {
-    Expression first = parse();
-    if (!is_operator(",")) return first;
-    Expression list = make(Expression::Kind::List, "", std::move(first));
-    while (take_operator(",") && !is_operator(end))
-      list.operands.push_back(parse());
-    return list;
   }
 
   // Behind the opening bracket; takes the closing one.
@@ -637,10 +611,7 @@ class StatementParser {
  public:
   explicit StatementParser(const std::vector<Section>& sections) : sections_(sections) {}
 
-  std::vector<Statement> parse() {
-    std::vector<Statement> statements = parse_body({});
-    return statements;
-  }
+  std::vector<Statement> parse() { return parse_body({}); }
 
  private:
   // Up to a block that begins with one of `ends`, or to the template's end if there are none.
@@ -786,6 +757,7 @@ class StatementParser {
 }  // namespace
 
 std::vector<TemplateStatement> parse_template(std::string_view text) {
+  code_point_offsets(text);  // throws for what is not UTF-8
   const std::string plain = with_plain_line_ends(text);
   const std::vector<Section> sections = Lexer(plain).sections();
   return StatementParser(sections).parse();

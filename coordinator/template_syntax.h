@@ -63,7 +63,8 @@ struct TemplateStatement {
 
 // Parses a template as transformers has Jinja read it: the first line end behind a block goes, and
 // so does the white space before a block that is the first on its line. Throws DataError, which
-// names the line, for what is no Jinja and for what limn does not know of it.
+// names the line, for what is no Jinja and for what limn does not know of it, and for what is not
+// UTF-8.
 std::vector<TemplateStatement> parse_template(std::string_view text);
 
 }  // namespace limn

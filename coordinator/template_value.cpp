@@ -76,20 +76,29 @@ double double_of(const Data& data) {
   return data.is_boolean() ? (data.get<bool>() ? 1 : 0) : data.get<double>();
 }
 
-std::int64_t checked(bool overflows, std::int64_t result) {
+void refuse_overflow(bool overflows) {
   if (overflows) refuse_to_render("a number that is too large");
-  return result;
 }
 
 Data integer_result(const std::string& name, std::int64_t a, std::int64_t b) {
   std::int64_t result = 0;
-  if (name == "+") return checked(__builtin_add_overflow(a, b, &result), result), result;
-  if (name == "-") return checked(__builtin_sub_overflow(a, b, &result), result), result;
-  if (name == "*") return checked(__builtin_mul_overflow(a, b, &result), result), result;
+  if (name == "+") {
+    refuse_overflow(__builtin_add_overflow(a, b, &result));
+    return result;
+  }
+  if (name == "-") {
+    refuse_overflow(__builtin_sub_overflow(a, b, &result));
+    return result;
+  }
+  if (name == "*") {
+    refuse_overflow(__builtin_mul_overflow(a, b, &result));
+    return result;
+  }
   if (b == 0) refuse_to_render("a division by zero");
-  if (b == -1)
-    return checked(__builtin_sub_overflow(std::int64_t{0}, a, &result), result),
-           name == "%" ? 0 : result;
+  if (b == -1) {
+    refuse_overflow(__builtin_sub_overflow(std::int64_t{0}, a, &result));
+    return name == "%" ? 0 : result;
+  }
   // Towards minus infinity, as Python divides.
   const std::int64_t quotient = a / b - ((a % b != 0) && ((a < 0) != (b < 0)) ? 1 : 0);
   return name == "//" ? quotient : a - quotient * b;

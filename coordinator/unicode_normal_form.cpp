@@ -10,8 +10,8 @@
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>
-#include <unicode/utf8.h>
 
+#include "coordinator/code_points.h"
 #include "storage/error.h"
 
 namespace limn {
@@ -77,8 +77,7 @@ std::vector<Step> decompose(const icu::Normalizer2& decomposer, std::string_view
   };
   icu::UnicodeString parts;
   for (std::size_t i = 0; i < text.size();) {
-    UChar32 character = 0;
-    U8_NEXT_UNSAFE(text.data(), i, character);
+    const auto character = static_cast<UChar32>(next_code_point(text, i));
     if (!is_known(character) || !decomposer.getDecomposition(character, parts)) {
       add(character, 0);
       continue;

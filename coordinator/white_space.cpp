@@ -1,7 +1,8 @@
 #include "coordinator/white_space.h"
 
 #include <unicode/uchar.h>
-#include <unicode/utf8.h>
+
+#include "coordinator/code_points.h"
 
 namespace limn {
 
@@ -10,13 +11,21 @@ bool is_white_space(char32_t character) {
   return u_isspace(static_cast<UChar32>(character));
 }
 
+std::string_view without_leading_white_space(std::string_view text) {
+  std::size_t begin = 0;
+  while (begin < text.size()) {
+    std::size_t end = begin;
+    if (!is_white_space(next_code_point(text, end))) break;
+    begin = end;
+  }
+  return text.substr(begin);
+}
+
 std::string_view without_trailing_white_space(std::string_view text) {
   std::size_t end = text.size();
   while (end > 0) {
     std::size_t begin = end;
-    UChar32 last = 0;
-    U8_PREV_UNSAFE(text.data(), begin, last);
-    if (!is_white_space(static_cast<char32_t>(last))) break;
+    if (!is_white_space(previous_code_point(text, begin))) break;
     end = begin;
   }
   return text.substr(0, end);

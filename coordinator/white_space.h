@@ -9,6 +9,9 @@ namespace limn {
 
 bool is_white_space(char32_t character);
 
+// `text` without the white space at its start. Requires: `text` is valid UTF-8.
+std::string_view without_leading_white_space(std::string_view text);
+
 // `text` without the white space at its end. Requires: `text` is valid UTF-8.
 std::string_view without_trailing_white_space(std::string_view text);
 

@@ -36,6 +36,12 @@ nlohmann::json read_json(const std::filesystem::path& path) {
   return parse_json(text, path.string());
 }
 
+std::string complaint_of(const nlohmann::json::exception& error) {
+  std::string complaint = error.what();
+  complaint.erase(0, complaint.find("] ") + 2);
+  return complaint.substr(0, complaint.find("; last read"));
+}
+
 nlohmann::json parse_json(
     std::string_view text,
     std::string_view where,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
@@ -11,6 +12,10 @@ namespace limn {
 // Reads a whole JSON file. Throws IoError when it is missing or unreadable, DataError naming the
 // file, line and column when it is not JSON.
 nlohmann::json read_json(const std::filesystem::path& path);
+
+// What nlohmann's parser complains about, without its own name and without quoting the input, which
+// may be a whole book on one line.
+std::string complaint_of(const nlohmann::json::exception& error);
 
 // Parses a JSON text; `where` names it in messages. `callback` sees every event, as nlohmann
 // describes. Throws DataError as read_json().
