@@ -1,7 +1,10 @@
 // How far a run is.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 namespace limn {
 
@@ -15,6 +18,32 @@ struct Progress {
   std::int64_t rows_done = 0;      // by this start
   std::int64_t rows_total = 0;     // that this start has to do
   double elapsed_s = 0;            // since this start
+};
+
+// Reports it some times a second. Threads: one thread at a time.
+class ProgressReporter {
+ public:
+  explicit ProgressReporter(std::function<void(const Progress&)> report)
+      : report_(std::move(report)) {}
+
+  // With the time since construction as `elapsed_s`.
+  void report(Progress& progress) {
+    last_report_ = Clock::now();
+    progress.elapsed_s = std::chrono::duration<double>(last_report_ - start_).count();
+    report_(progress);
+  }
+
+  void report_if_due(Progress& progress) {
+    constexpr auto kReportEvery = std::chrono::milliseconds(100);
+    if (Clock::now() - last_report_ >= kReportEvery) report(progress);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::function<void(const Progress&)> report_;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_report_ = start_;
 };
 
 }  // namespace limn

@@ -214,6 +214,19 @@ UnitSource unit_source(const Sequence& sequence) {
       .prompt_length = sequence.prompt_length};
 }
 
+// Without units and targets.
+Sample sample_of(const DatasetRecord& record, Passage whole, std::int64_t prompt_length) {
+  Sample sample{
+      .index = record.index,
+      .record_index = record.index,
+      .record = {},
+      .prompt_length = prompt_length};
+  sample.record.id = record.id;
+  sample.record.text = std::move(whole.text);
+  sample.record.tokens = std::move(whole.tokens);
+  return sample;
+}
+
 std::vector<TargetRecord> targets_of(const Sequence& sequence) {
   std::vector<TargetRecord> targets;
   for (std::int64_t position = sequence.prompt_length; position < std::ssize(sequence.whole.tokens);
@@ -281,25 +294,19 @@ Sample SamplePreparer::prepare(const DatasetRecord& record) const {
   check_fits(record, sequence, limits_);
   check_evidence(record, sequence.whole.text);
 
-  Sample sample{
-      .index = record.index,
-      .record_index = record.index,
-      .record = {},
-      .prompt_length = sequence.prompt_length};
-  sample.record.id = record.id;
   const UnitSource source = unit_source(sequence);
   PromptUnits units = prompt_units(record, source);
+  std::vector<UnitRecord> target_units;
+  if (includes_target_) target_units = units_.target_units(source);
+  std::vector<TargetRecord> targets = targets_of(sequence);
+
+  Sample sample = sample_of(record, std::move(sequence.whole), sequence.prompt_length);
+  sample.num_target_units = std::ssize(target_units);
   sample.num_without_token = units.num_without_token;
   sample.record.units = std::move(units.units);
-  if (includes_target_) {
-    std::vector<UnitRecord> target_units = units_.target_units(source);
-    sample.num_target_units = std::ssize(target_units);
-    std::ranges::move(target_units, std::back_inserter(sample.record.units));
-  }
-  sample.record.targets = targets_of(sequence);
+  std::ranges::move(target_units, std::back_inserter(sample.record.units));
+  sample.record.targets = std::move(targets);
   sample.record.evidence = record.evidence;
-  sample.record.text = std::move(sequence.whole.text);
-  sample.record.tokens = std::move(sequence.whole.tokens);
   return sample;
 }
 
@@ -327,15 +334,8 @@ Sample SamplePreparer::prepare_prompt(const DatasetRecord& record) const {
          .tokens = prompt.tokens,
          .prompt_length = std::ssize(prompt.tokens)});
   }
-  Sample sample{
-      .index = record.index,
-      .record_index = record.index,
-      .record = {},
-      .prompt_length = std::ssize(prompt.tokens)};
-  sample.record.id = record.id;
-  sample.record.text = std::move(prompt.text);
-  sample.record.tokens = std::move(prompt.tokens);
-  return sample;
+  const std::int64_t prompt_length = std::ssize(prompt.tokens);
+  return sample_of(record, std::move(prompt), prompt_length);
 }
 
 GenerationPrompt SamplePreparer::generation_prompt(const Sample& prompt) const {

@@ -13,8 +13,6 @@ namespace limn {
 
 namespace {
 
-constexpr auto kReportEvery = std::chrono::milliseconds(100);
-
 // A sample's record as a part holds it before any of its batches is committed.
 SampleRecord unmeasured(const Sample& sample) {
   SampleRecord record = sample.record;
@@ -77,7 +75,8 @@ Schedule::Schedule(
     : dealer_(mailbox, options.service.leaders),
       source_(source),
       run_directory_(run_directory),
-      options_(std::move(options)) {
+      options_(std::move(options)),
+      reporter_(options_.service.report) {
   progress_.samples_total = options_.survey.num_samples;
   progress_.batches_total = options_.survey.num_batches;
   progress_.rows_total = options_.survey.remaining_rows;
@@ -99,7 +98,7 @@ RunOutcome Schedule::serve() {
     const StopRequest request = current_request();
     if (request == StopRequest::Now) {
       seal_everything();
-      report();
+      reporter_.report(progress_);
       return RunOutcome::Stopped;
     }
     if (request == StopRequest::FinishPart) takes_more_ = false;
@@ -107,14 +106,14 @@ RunOutcome Schedule::serve() {
     dealer_.receive([this](auto bytes) { commit(result_from_bytes(bytes)); });
     if (has_sealed()) end_seal();
     seal_if_due();
-    if (Clock::now() - last_report_ >= kReportEvery) report();
+    reporter_.report_if_due(progress_);
   }
   seal_everything();
   // A stop may have been asked for when the last batch was out already. Behind that there may be
   // batches that need no leader.
   const bool is_done = !next_unfinished();
   seal_everything();
-  report();
+  reporter_.report(progress_);
   dealer_.dismiss();
   return is_done ? RunOutcome::Done : RunOutcome::Stopped;
 }
@@ -221,12 +220,6 @@ void Schedule::end_seal() {
 void Schedule::seal_everything() {
   begin_seal();
   end_seal();
-}
-
-void Schedule::report() {
-  last_report_ = Clock::now();
-  progress_.elapsed_s = std::chrono::duration<double>(last_report_ - start_).count();
-  options_.service.report(progress_);
 }
 
 }  // namespace limn

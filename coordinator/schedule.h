@@ -63,7 +63,6 @@ class Schedule final : public LeaderService {
   bool has_sealed() const;
   void end_seal();
   void seal_everything();
-  void report();
 
   Dealer dealer_;
   BatchSource& source_;
@@ -79,9 +78,8 @@ class Schedule final : public LeaderService {
   std::int64_t num_sealed_batches_ = 0;
 
   Progress progress_;
-  Clock::time_point start_ = Clock::now();
-  Clock::time_point last_seal_ = start_;
-  Clock::time_point last_report_ = start_;
+  ProgressReporter reporter_;
+  Clock::time_point last_seal_ = Clock::now();
 };
 
 }  // namespace limn

@@ -11,8 +11,6 @@ namespace limn {
 
 namespace {
 
-constexpr auto kReportEvery = std::chrono::milliseconds(100);
-
 // Batches handed out or waiting to be written, of each group: a slow one must not let all others'
 // answers pile up.
 constexpr std::int64_t kMostOpen = 8;
@@ -23,7 +21,8 @@ TargetGeneration::TargetGeneration(
     const Mailbox& mailbox, GenerationPlan& plan, TargetGenerationOptions options)
     : dealer_(mailbox, options.service.leaders),
       plan_(plan),
-      options_(std::move(options)) {
+      options_(std::move(options)),
+      reporter_(options_.service.report) {
   progress_.samples_total = options_.num_samples;
 }
 
@@ -47,9 +46,9 @@ RunOutcome TargetGeneration::serve() {
     if (takes_more) hand_out();
     dealer_.receive([this](auto bytes) { take(generation_result_from_bytes(bytes)); });
     write_in_order();
-    if (Clock::now() - last_report_ >= kReportEvery) report();
+    reporter_.report_if_due(progress_);
   }
-  report();
+  reporter_.report(progress_);
   dealer_.dismiss();
   return next_ ? RunOutcome::Stopped : RunOutcome::Done;
 }
@@ -130,12 +129,6 @@ void TargetGeneration::write_in_order() {
     for (const GeneratedTargetLine& line : lines)
       progress_.rows_done += std::ssize(line.target_ids);
   }
-}
-
-void TargetGeneration::report() {
-  last_report_ = Clock::now();
-  progress_.elapsed_s = std::chrono::duration<double>(last_report_ - start_).count();
-  options_.service.report(progress_);
 }
 
 }  // namespace limn

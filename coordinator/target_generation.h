@@ -1,7 +1,6 @@
 // Has the groups answer the prompts and makes their answers durable.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -39,15 +38,12 @@ class TargetGeneration final : public LeaderService {
   std::int64_t num_durable_batches() const override { return num_durable_batches_; }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   RunOutcome serve();
   void pass_over_finished();
   bool is_finished(const GenerationBatch& batch, GeneratedTargetsReader& file) const;
   void hand_out();
   void take(const GenerationResult& result);
   void write_in_order();
-  void report();
 
   Dealer dealer_;
   GenerationPlan& plan_;
@@ -60,8 +56,7 @@ class TargetGeneration final : public LeaderService {
   std::int64_t num_durable_batches_ = 0;
 
   Progress progress_;
-  Clock::time_point start_ = Clock::now();
-  Clock::time_point last_report_ = start_;
+  ProgressReporter reporter_;
 };
 
 }  // namespace limn

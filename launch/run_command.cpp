@@ -62,6 +62,14 @@ at::ScalarType weight_dtype(
   return stored_dtype(checkpoint, model);
 }
 
+// A model that can compute. Borrows: all of it.
+struct LoadedModel {
+  const ModelConfig& config;
+  const DecoderWeights& weights;
+  LayerSource& layers;
+  SweepCompute arithmetic;
+};
+
 // One start of a run, from the command line to the exit code.
 class Run {
  public:
@@ -107,10 +115,10 @@ class Run {
     }
     ResidentLayers resident(weights.layers);
     LayerSource& layers = streamed ? static_cast<LayerSource&>(*streamed) : resident;
+    const LoadedModel loaded{model, weights, layers, arithmetic};
     bool is_done = true;
-    if (generates_targets(job_))
-      is_done = generate_targets(mesh, model, weights, layers, arithmetic);
-    if (is_done) is_done = explain(mesh, model, weights, layers, arithmetic);
+    if (generates_targets(job_)) is_done = generate_targets(mesh, loaded);
+    if (is_done) is_done = explain(mesh, loaded);
     if (streamed && coordinates()) log_streaming(streamed->times());
     if (!is_done) {
       return coordinates() ? stopped_exit_code(num_durable_batches_, coordination_->run_directory)
@@ -138,13 +146,8 @@ class Run {
 
   // Has the model give all targets that it has not given before. Whether all are there then.
   // Collective.
-  bool generate_targets(
-      const ProcessMesh& mesh,
-      const ModelConfig& model,
-      const DecoderWeights& weights,
-      LayerSource& layers,
-      SweepCompute arithmetic) {
-    Generator generator(model.decoder, weights, layers, arithmetic);
+  bool generate_targets(const ProcessMesh& mesh, const LoadedModel& model) {
+    Generator generator(model.config.decoder, model.weights, model.layers, model.arithmetic);
     std::optional<GenerationPlan> plan;  // of the coordinator's rank
     const bool is_done = compute(mesh, generator, [&](ServiceOptions options) {
       plan.emplace(job_, coordination_->preparer, coordination_->end_tokens, at::get_num_threads());
@@ -166,13 +169,13 @@ class Run {
   }
 
   // Computes all batches that are not finished. Whether all are then. Collective.
-  bool explain(
-      const ProcessMesh& mesh,
-      const ModelConfig& model,
-      const DecoderWeights& weights,
-      LayerSource& layers,
-      SweepCompute arithmetic) {
-    SweepEngine engine(model.decoder, weights, layers, job_.explain.suppression, arithmetic);
+  bool explain(const ProcessMesh& mesh, const LoadedModel& model) {
+    SweepEngine engine(
+        model.config.decoder,
+        model.weights,
+        model.layers,
+        job_.explain.suppression,
+        model.arithmetic);
     std::optional<BatchSource> source;  // of the coordinator's rank
     return compute(mesh, engine, [&](ServiceOptions options) {
       source.emplace(

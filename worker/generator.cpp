@@ -13,10 +13,6 @@ namespace limn {
 
 namespace {
 
-at::Tensor index_tensor(const std::vector<std::int64_t>& values) {
-  return at::tensor(values, at::kLong);
-}
-
 // The prompts as bases of a sweep, whose last rows alone are read.
 Batch batch_of_bases(const GenerationBatch& prompts) {
   Batch batch;
@@ -227,13 +223,12 @@ at::Tensor Generator::continue_by(
 template <typename AttentionOf>
 at::Tensor Generator::most_likely(
     const SweepLayout& layout, const at::Tensor& token_ids, const AttentionOf& attention) {
-  const at::ScalarType dtype = compute_ == SweepCompute::Bfloat16 ? at::kBFloat16 : at::kFloat;
   const DecoderWeights& weights = decoder_.weights();
   at::Tensor x =
       decoder_.embed(weights.embedding(moved_to(decoder_.device(), token_ids)), layout.positions);
   ValueRows rows;
   for (std::size_t l = 0; l < decoder_.config().layers.size(); ++l) {
-    const LayerWeights layer = with_dtype(layers_.layer(l), dtype);
+    const LayerWeights layer = with_dtype(layers_.layer(l), base_dtype(compute_));
     LayerPass pass{.index = l, .layout = layout, .attention = attention(l, layer)};
     x = decoder_.through_layer(layer, pass, layout.blocks[0], rows, std::move(x));
   }

@@ -63,7 +63,7 @@ at::Tensor token_tensor(const Batch& batch) {
   for (const BatchPiece& piece : batch.pieces) {
     tokens.insert(tokens.end(), piece.tokens.begin(), piece.tokens.end());
   }
-  return at::tensor(tokens, at::kLong);
+  return index_tensor(tokens);
 }
 
 std::int64_t longest_segment(const SweepLayout& layout) {
@@ -166,7 +166,6 @@ BatchResult SweepEngine::run(const Batch& batch) {
 
 at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor embeddings) {
   const bool is_difference = is_delta(compute_);
-  const at::ScalarType base_dtype = compute_ == SweepCompute::Bfloat16 ? at::kBFloat16 : at::kFloat;
   const DecoderConfig& config = decoder_.config();
   const at::Tensor key_bias = decoder_.key_bias(longest_segment(layout));
 
@@ -192,7 +191,7 @@ at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor e
   BlockIndices indices(layout, suppression_.kind, decoder_.device());
   for (std::size_t l = 0; l < config.layers.size(); ++l) {
     const LayerWeights kept = layers_.layer(l);
-    LayerWeights layer = with_dtype(kept, base_dtype);
+    LayerWeights layer = with_dtype(kept, base_dtype(compute_));
     AttentionOptions options = decoder_.attention_options(l, kept, key_bias);
     options.suppression = suppression_.kind;
     LayerPass pass{.index = l, .layout = layout, .attention = attention.layer(std::move(options))};

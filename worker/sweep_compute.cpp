@@ -23,6 +23,10 @@ bool is_delta(SweepCompute compute) {
   return compute == SweepCompute::Bfloat16Delta || compute == SweepCompute::Float8Delta;
 }
 
+at::ScalarType base_dtype(SweepCompute compute) {
+  return compute == SweepCompute::Bfloat16 ? at::kBFloat16 : at::kFloat;
+}
+
 std::string_view name_of(SweepCompute compute) {
   switch (compute) {
     case SweepCompute::Float32:

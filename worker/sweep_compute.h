@@ -19,6 +19,9 @@ enum class SweepCompute {
 
 bool is_delta(SweepCompute compute);
 
+// Of the matrices that the base's rows are multiplied by.
+at::ScalarType base_dtype(SweepCompute compute);
+
 // As the job file spells it.
 std::string_view name_of(SweepCompute compute);
 

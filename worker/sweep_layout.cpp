@@ -26,10 +26,6 @@ struct RowIndices {
   std::vector<std::int64_t> base_target_row;
 };
 
-at::Tensor index_tensor(const std::vector<std::int64_t>& values) {
-  return at::tensor(values, at::kLong);
-}
-
 // The distinct perturbations of a piece that touch a key, and for each perturbation which of them.
 struct DistinctFactors {
   std::vector<const KeyFactors*> factors;
@@ -249,6 +245,10 @@ class Layouter {
 at::Tensor moved_to(at::Device device, const at::Tensor& tensor) {
   if (device.is_cpu()) return tensor.to(device);
   return tensor.pin_memory().to(device, /*non_blocking=*/true);
+}
+
+at::Tensor index_tensor(const std::vector<std::int64_t>& values) {
+  return at::tensor(values, at::kLong);
 }
 
 at::Tensor rows_of(const at::Tensor& all, const Slice& slice) {

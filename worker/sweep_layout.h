@@ -17,6 +17,9 @@ namespace limn {
 // The tensor on a device: on a GPU copied by way of page-locked memory, without waiting for it.
 at::Tensor moved_to(at::Device device, const at::Tensor& tensor);
 
+// [values] int64
+at::Tensor index_tensor(const std::vector<std::int64_t>& values);
+
 // Those of the slice.
 at::Tensor rows_of(const at::Tensor& all, const Slice& slice);
 
