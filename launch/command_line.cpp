@@ -26,6 +26,8 @@ namespace {
 // In the order of LogLevel's and ColorChoice's enumerators.
 constexpr std::array<std::string_view, 5> kLogLevels = {"trace", "debug", "info", "warn", "error"};
 constexpr std::array<std::string_view, 3> kColorChoices = {"auto", "always", "never"};
+// In the order of Launcher's.
+constexpr std::array<std::string_view, 2> kLaunchers = {"srun", "mpirun"};
 
 constexpr std::int64_t kFewestColumns = 40;
 
@@ -55,6 +57,9 @@ class CommandParser {
 
   // An argument that is no flag.
   void add_argument(const std::string& name) { app_.add_option(name); }
+
+  // Takes all arguments that are no flags.
+  void add_arguments(const std::string& name) { app_.add_option(name)->expected(-1); }
 
   void add_flag(const std::string& flag) {
     app_.add_option(flag)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -195,7 +200,34 @@ std::array<BenchNumber, 7> bench_numbers(BenchOptions& options) {
   }};
 }
 
-// The three commands and the program itself, with all their flags.
+// Flags of `limn plan` that take a whole number.
+struct PlanNumber {
+  const char* flag;
+  std::int64_t minimum;
+  std::optional<std::int64_t> SubmissionOptions::*value;
+};
+
+constexpr std::array<PlanNumber, 5> kPlanNumbers = {{
+    {"--ranks-per-node", 1, &SubmissionOptions::ranks_per_node},
+    {"--gpus-per-node", 0, &SubmissionOptions::gpus_per_node},
+    {"--cpus-per-rank", 1, &SubmissionOptions::cpus_per_rank},
+    {"--warn", 0, &SubmissionOptions::warning_s},
+    {"--array", 1, &SubmissionOptions::array},
+}};
+
+// Flags of `limn plan` that take a text.
+struct PlanText {
+  const char* flag;
+  std::optional<std::string> SubmissionOptions::*value;
+};
+
+constexpr std::array<PlanText, 3> kPlanTexts = {{
+    {"--partition", &SubmissionOptions::partition},
+    {"--account", &SubmissionOptions::account},
+    {"--job-name", &SubmissionOptions::name},
+}};
+
+// All commands and the program itself, with all their flags.
 struct ProgramParser {
   ProgramParser() {
     app.require_subcommand(0, 1);
@@ -209,6 +241,19 @@ struct ProgramParser {
     show.add_flag("--color");
     show.add_flag("--width");
     show.add_argument("RUN_DIR");
+
+    for (const JobKey& key : job_keys())
+      plan.add_flag(fmt::format("--{}", key.name));
+    for (const char* flag :
+         {"--sbatch", "--launcher", "--nodes", "--time", "--max-restarts", "--option"})
+      plan.add_flag(flag);
+    for (const PlanNumber& number : kPlanNumbers)
+      plan.add_flag(number.flag);
+    for (const PlanText& text : kPlanTexts)
+      plan.add_flag(text.flag);
+    plan.add_argument("JOB");
+
+    merge.add_arguments("FILES");
 
     BenchOptions unread;
     for (const BenchNumber& number : bench_numbers(unread))
@@ -225,6 +270,8 @@ struct ProgramParser {
   CommandParser run{*app.add_subcommand("run"), "limn run"};
   CommandParser show{*app.add_subcommand("show"), "limn show"};
   CommandParser bench{*app.add_subcommand("bench"), "limn bench"};
+  CommandParser plan{*app.add_subcommand("plan"), "limn plan"};
+  CommandParser merge{*app.add_subcommand("merge"), "limn merge"};
 };
 
 LogOptions log_options(const CommandParser& run) {
@@ -235,13 +282,20 @@ LogOptions log_options(const CommandParser& run) {
   return options;
 }
 
+// Those of all flags that stand for keys.
+std::vector<JobOverride> job_overrides(const CommandParser& command) {
+  std::vector<JobOverride> overrides;
+  for (const JobKey& key : job_keys()) {
+    if (const auto value = command.value(fmt::format("--{}", key.name)))
+      overrides.push_back({.key = std::string(key.name), .value = *value});
+  }
+  return overrides;
+}
+
 RunCommand run_command(const CommandParser& run) {
   RunCommand command;
   command.job_path = run.sole_argument("JOB", "a job file");
-  for (const JobKey& key : job_keys()) {
-    if (const auto value = run.value(fmt::format("--{}", key.name)))
-      command.overrides.push_back({.key = std::string(key.name), .value = *value});
-  }
+  command.overrides = job_overrides(run);
   command.log = log_options(run);
   return command;
 }
@@ -253,6 +307,41 @@ ShowCommand show_command(const CommandParser& show) {
   if (const auto choice = show.word("--color", kColorChoices))
     command.options.color = static_cast<ColorChoice>(*choice);
   command.options.columns = show.whole_number("--width", kFewestColumns);
+  return command;
+}
+
+PlanCommand plan_command(const CommandParser& plan) {
+  PlanCommand command;
+  SubmissionOptions& options = command.options;
+  options.job_path = plan.sole_argument("JOB", "a job file");
+  options.overrides = job_overrides(plan);
+  const std::optional<std::string> sbatch = plan.value("--sbatch");
+  if (!sbatch || sbatch->empty())
+    throw usage_error(plan.name(), "--sbatch FILE expected, the script to write");
+  options.sbatch = *sbatch;
+  if (const auto launcher = plan.word("--launcher", kLaunchers))
+    options.launcher = static_cast<Launcher>(*launcher);
+  options.nodes = plan.whole_number("--nodes", 1).value_or(options.nodes);
+  options.max_restarts = plan.whole_number("--max-restarts", 0).value_or(options.max_restarts);
+  options.time = plan.value("--time").value_or(options.time);
+  for (const auto& [flag, minimum, value] : kPlanNumbers)
+    options.*value = plan.whole_number(flag, minimum);
+  for (const auto& [flag, value] : kPlanTexts)
+    options.*value = plan.value(flag);
+  options.sbatch_options = plan.values("--option");
+  return command;
+}
+
+MergeCommand merge_command(const CommandParser& merge) {
+  merge.refuse_unknown_flags();
+  const std::vector<std::string>& paths = merge.values("FILES");
+  if (paths.size() < 2) {
+    throw usage_error(
+        merge.name(), "the file to write and run directories or relevance files expected");
+  }
+  MergeCommand command;
+  command.options.result = paths.front();
+  command.options.inputs.assign(paths.begin() + 1, paths.end());
   return command;
 }
 
@@ -303,14 +392,16 @@ BenchCommand bench_command(const CommandParser& bench) {
 
 // What is wrong with a line that does not begin with a command.
 UsageError no_command(const CommandParser& program) {
-  constexpr std::array<std::string_view, 3> kCommands = {"run", "show", "bench"};
+  constexpr std::array<std::string_view, 5> kCommands = {"run", "show", "plan", "merge", "bench"};
+  const std::string expected = fmt::format(
+      "{} or {}", fmt::join(kCommands.begin(), kCommands.end() - 1, ", "), kCommands.back());
   const std::optional<std::string> written = program.surplus_argument();
-  if (!written) return usage_error(program.name(), "a command expected, run, show or bench");
+  if (!written) return usage_error(program.name(), fmt::format("a command expected, {}", expected));
   const std::optional<std::string_view> nearest = nearest_name(*written, kCommands);
   return usage_error(
       program.name(),
       nearest ? fmt::format("unknown command, did you mean {}", *nearest)
-              : "unknown command, expected run, show or bench",
+              : fmt::format("unknown command, expected {}", expected),
       *written);
 }
 
@@ -322,12 +413,14 @@ UsageError missing_value(const CommandParser& command, const CLI::ArgumentMismat
 }
 
 Command understood(const ProgramParser& parser) {
-  const auto& [app, program, run, show, bench] = parser;
+  const auto& [app, program, run, show, bench, plan, merge] = parser;
   if (run.has("--help")) return HelpRequest{run_help()};
   if (show.has("--help")) return HelpRequest{show_help()};
   if (bench.has("--help")) return HelpRequest{bench_help()};
+  if (plan.has("--help")) return HelpRequest{plan_help()};
+  if (merge.has("--help")) return HelpRequest{merge_help()};
   if (program.has("--help")) return HelpRequest{program_help()};
-  for (const CommandParser* command : {&program, &run, &show, &bench}) {
+  for (const CommandParser* command : {&program, &run, &show, &bench, &plan, &merge}) {
     if (command->has("--version"))
       return VersionRequest{fmt::format("limn {}\n", software_version())};
   }
@@ -337,6 +430,8 @@ Command understood(const ProgramParser& parser) {
   if (run.was_given()) return run_command(run);
   if (show.was_given()) return show_command(show);
   if (bench.was_given()) return bench_command(bench);
+  if (plan.was_given()) return plan_command(plan);
+  if (merge.was_given()) return merge_command(merge);
   throw no_command(program);
 }
 
@@ -348,7 +443,8 @@ Command parse_command_line(int argc, const char* const* argv) {
     parser.app.parse(argc, argv);
   } catch (const CLI::ArgumentMismatch& mismatch) {
     const CommandParser* command = &parser.show;
-    for (const CommandParser* const other : {&parser.run, &parser.bench}) {
+    for (const CommandParser* const other :
+         {&parser.run, &parser.bench, &parser.plan, &parser.merge}) {
       if (other->was_given()) command = other;
     }
     throw missing_value(*command, mismatch);

@@ -9,6 +9,8 @@
 #include "launch/bench_options.h"
 #include "launch/job_file.h"
 #include "launch/logging.h"
+#include "launch/merge_command.h"
+#include "launch/plan_command.h"
 #include "launch/show_command.h"
 
 namespace limn {
@@ -30,6 +32,16 @@ struct BenchCommand {
   BenchOptions options;
 };
 
+// limn plan JOB.toml --sbatch FILE [--KEY VALUE]...
+struct PlanCommand {
+  SubmissionOptions options;
+};
+
+// limn merge OUT.h5 RUN_DIR|FILE...
+struct MergeCommand {
+  MergeOptions options;
+};
+
 struct HelpRequest {
   std::string text;
 };
@@ -38,7 +50,14 @@ struct VersionRequest {
   std::string text;
 };
 
-using Command = std::variant<RunCommand, ShowCommand, BenchCommand, HelpRequest, VersionRequest>;
+using Command = std::variant<
+    RunCommand,
+    ShowCommand,
+    BenchCommand,
+    PlanCommand,
+    MergeCommand,
+    HelpRequest,
+    VersionRequest>;
 
 // Understands the arguments of main(). Prints nothing and reads nothing else.
 // Throws UsageError: one line that says what is wrong, with the nearest known name, and where help

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "coordinator/dataset_files.h"
+#include "coordinator/dataset_shard.h"
 #include "launch/job_file.h"
 #include "launch/version.h"
 #include "worker/decoder_cost.h"
@@ -78,14 +79,17 @@ Coordination prepare_coordination(
   RunDirectory run_directory = RunDirectory::open(job.output.path, manifest);
   auto finished_batches = run_directory.finished_batches();
   const SweepCost cost = sweep_cost(model.decoder);
+  Job of_shard = job;
+  of_shard.data = find_shard(job.data);
   const DatasetSurvey survey =
       generates_targets(job)
-          ? survey_prompts(job, preparer, at::get_num_threads())
-          : survey_dataset(job, preparer, cost, finished_batches, at::get_num_threads());
+          ? survey_prompts(of_shard, preparer, at::get_num_threads())
+          : survey_dataset(of_shard, preparer, cost, finished_batches, at::get_num_threads());
   return {
       .tokenizer = std::move(tokenizer),
       .chat_template = std::move(chat_template),
       .preparer = preparer,
+      .data = std::move(of_shard.data),
       .run_directory = std::move(run_directory),
       .sweep_cost = cost,
       .finished_batches = std::move(finished_batches),

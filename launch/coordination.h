@@ -23,6 +23,7 @@ struct Coordination {
   std::unique_ptr<const Tokenizer> tokenizer;         // null: the checkpoint has none
   std::unique_ptr<const ChatTemplate> chat_template;  // null: the checkpoint has none
   SamplePreparer preparer;                            // borrows the tokenizer and the chat template
+  DataOptions data;                                   // the job's shard, found
   RunDirectory run_directory;
   SweepCost sweep_cost;  // of the model
   std::unordered_set<std::int64_t> finished_batches;

@@ -9,5 +9,7 @@ std::string program_help();  // limn --help
 std::string run_help();      // limn run --help: with every key of the job file
 std::string show_help();     // limn show --help
 std::string bench_help();    // limn bench --help
+std::string plan_help();     // limn plan --help
+std::string merge_help();    // limn merge --help
 
 }  // namespace limn

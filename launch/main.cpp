@@ -9,6 +9,8 @@
 
 #include "launch/command_line.h"
 #include "launch/logging.h"
+#include "launch/merge_command.h"
+#include "launch/plan_command.h"
 #include "launch/run_command.h"
 #include "launch/show_command.h"
 #include "launch/stop_signal.h"
@@ -34,6 +36,10 @@ int run_alone(int argc, char** argv) {
   const limn::Command command = limn::parse_command_line(argc, argv);
   if (const auto* const show = std::get_if<limn::ShowCommand>(&command)) {
     limn::show(show->options, limn::describe_terminal(STDOUT_FILENO), std::cout);
+  } else if (const auto* const planned = std::get_if<limn::PlanCommand>(&command)) {
+    limn::plan(planned->options, std::cout);
+  } else if (const auto* const merged = std::get_if<limn::MergeCommand>(&command)) {
+    limn::merge(merged->options, std::cout);
   } else if (const auto* const help = std::get_if<limn::HelpRequest>(&command)) {
     std::cout << help->text;
   } else if (const auto* const version = std::get_if<limn::VersionRequest>(&command)) {

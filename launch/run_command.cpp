@@ -96,6 +96,7 @@ class Run {
     agree(world_, [&] {
       if (!coordinates()) return;
       coordination_ = prepare_coordination(job_, model, checkpoint, arithmetic);
+      job_.data = coordination_->data;
       log_into_run_directory(command.log);
     });
     if (everyone_knows(coordinates() && coordination_->run_directory.is_complete())) {

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -13,6 +14,12 @@
 #include "storage/error.h"
 
 namespace limn {
+
+namespace {
+
+constexpr std::string_view kTemporarySuffix = ".tmp";
+
+}  // namespace
 
 FileDescriptor::FileDescriptor(const std::filesystem::path& path, int flags)
     : descriptor_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
@@ -77,6 +84,26 @@ void sync_folder(const std::filesystem::path& folder) {
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) throw_errno(to, "cannot be given its name");
   sync_folder(to.has_parent_path() ? to.parent_path() : std::filesystem::path("."));
+}
+
+TemporaryFile::TemporaryFile(const std::filesystem::path& final_path)
+    : final_path_(final_path),
+      path_(
+          final_path.parent_path() /
+          fmt::format(".{}{}", final_path.filename().string(), kTemporarySuffix)) {}
+
+TemporaryFile::~TemporaryFile() {
+  if (!renamed_) ::unlink(path_.c_str());
+}
+
+void TemporaryFile::rename() {
+  rename_durably(path_, final_path_);
+  renamed_ = true;
+}
+
+bool is_temporary(const std::filesystem::path& path) {
+  const std::string name = path.filename().string();
+  return name.starts_with('.') && name.ends_with(kTemporarySuffix);
 }
 
 }  // namespace limn

@@ -53,4 +53,27 @@ void sync_folder(const std::filesystem::path& folder);
 // crash `to` is either the old or the new file. Throws IoError.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
+// A file under construction, .NAME.tmp in the folder of its final path until it is whole. Removes
+// what is there of it on destruction, unless it was given its name.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::filesystem::path& final_path);
+  ~TemporaryFile();
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+  // Requires: the file is there and synced to disk. Throws IoError.
+  void rename();
+
+ private:
+  std::filesystem::path final_path_;
+  std::filesystem::path path_;
+  bool renamed_ = false;
+};
+
+// Whether this is a path of a TemporaryFile: after a kill one may be left behind.
+bool is_temporary(const std::filesystem::path& path);
+
 }  // namespace limn

@@ -36,49 +36,9 @@ constexpr std::int32_t kRunFormatVersion = 1;
 constexpr std::string_view kPartPrefix = "part-";
 constexpr std::string_view kPartSuffix = ".h5";
 
-// A file under construction is .NAME.tmp until it is whole.
-constexpr std::string_view kTemporarySuffix = ".tmp";
-
-fs::path temporary_path(const fs::path& path) {
-  return path.parent_path() / fmt::format(".{}{}", path.filename().string(), kTemporarySuffix);
-}
-
-bool is_temporary(const fs::path& path) {
-  const std::string name = path.filename().string();
-  return name.starts_with('.') && name.ends_with(kTemporarySuffix);
-}
-
 void remove_file(const fs::path& path) {
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_errno(path, "cannot be removed");
 }
-
-// A file under construction. Removes what is there of it unless it was given its name.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const fs::path& final_path)
-      : final_path_(final_path),
-        path_(temporary_path(final_path)) {}
-
-  ~TemporaryFile() {
-    if (!renamed_) ::unlink(path_.c_str());
-  }
-
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  const fs::path& path() const { return path_; }
-
-  // Requires: the file is synced to disk.
-  void rename() {
-    rename_durably(path_, final_path_);
-    renamed_ = true;
-  }
-
- private:
-  fs::path final_path_;
-  fs::path path_;
-  bool renamed_ = false;
-};
 
 // Creates the folder and its parents where they are missing.
 void create_folder(const fs::path& folder) {
