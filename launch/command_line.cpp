@@ -58,9 +58,6 @@ class CommandParser {
   // An argument that is no flag.
   void add_argument(const std::string& name) { app_.add_option(name); }
 
-  // Takes all arguments that are no flags.
-  void add_arguments(const std::string& name) { app_.add_option(name)->expected(-1); }
-
   void add_flag(const std::string& flag) {
     app_.add_option(flag)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     flags_.push_back(flag);
@@ -122,6 +119,9 @@ class CommandParser {
     if (surplus.empty()) return std::nullopt;
     return surplus.front();
   }
+
+  // All arguments, of a command that takes any number of them.
+  std::vector<std::string> arguments() const { return app_.remaining(); }
 
   // Throws UsageError for the first one.
   void refuse_unknown_flags() const {
@@ -253,8 +253,6 @@ struct ProgramParser {
       plan.add_flag(text.flag);
     plan.add_argument("JOB");
 
-    merge.add_arguments("FILES");
-
     BenchOptions unread;
     for (const BenchNumber& number : bench_numbers(unread))
       bench.add_flag(number.flag);
@@ -334,7 +332,7 @@ PlanCommand plan_command(const CommandParser& plan) {
 
 MergeCommand merge_command(const CommandParser& merge) {
   merge.refuse_unknown_flags();
-  const std::vector<std::string>& paths = merge.values("FILES");
+  const std::vector<std::string> paths = merge.arguments();
   if (paths.size() < 2) {
     throw usage_error(
         merge.name(), "the file to write and run directories or relevance files expected");

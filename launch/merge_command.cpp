@@ -71,7 +71,7 @@ std::map<std::string, std::string> identity_of(const ShardResult& result) {
   identity["dtype"] = result.attributes.dtype;
   identity["tensor_parallel"] = std::to_string(result.attributes.tensor_parallel);
   identity["software_version"] = result.attributes.software_version;
-  identity["the number of shards"] = std::to_string(result.job.data.shard.count);
+  identity["number of shards"] = std::to_string(result.job.data.shard.count);
   return identity;
 }
 
