@@ -62,12 +62,12 @@ std::string launch(const SbatchScript& script) {
     return fmt::format(
         "# So many seconds for ranks that are told to end, where mpirun would leave them one.\n"
         "export OMPI_MCA_odls_base_sigkill_timeout=30\n"
-        "{} --bind-to none \"${{command[@]}}\"\n",
+        "{} --bind-to none \"${{command[@]}}\" &\n",
         shell_quoted(script.mpirun.string()));
   }
   const std::string cpus =
       script.cpus_per_rank ? fmt::format(" --cpus-per-task={}", *script.cpus_per_rank) : "";
-  return fmt::format("srun --mpi=pmix --kill-on-bad-exit=1{} \"${{command[@]}}\"\n", cpus);
+  return fmt::format("srun --mpi=pmix --kill-on-bad-exit=1{} \"${{command[@]}}\" &\n", cpus);
 }
 
 constexpr std::string_view kBeforeLaunch = R"bash(
@@ -87,50 +87,74 @@ is_complete() { [ -e "$run/relevance.h5" ]; }
 
 # Another text after every start that got something onto the disk.
 kept() { ls -l "$run/parts" "$run/targets.jsonl" 2>/dev/null; }
+kept_before=$(kept)
+is_fruitful() { [ "$(kept)" != "$kept_before" ]; }
+
+# What Slurm has in mind: "RUNNING None", "COMPLETING TimeLimit", ...
+intention() { squeue -h -j "$job" -o '%T %r' 2>/dev/null; }
 
 # By a job of higher priority, and still in the time of grace.
 is_preempted() { scontrol show job "$job" -o 2>/dev/null | grep -q ' PreemptTime=[0-9]'; }
 
-# Whether the script itself must start the job again. A cancelled one must not come back; what
-# Slurm moves elsewhere it starts again by itself.
-needs_requeue() {
-  case $(squeue -h -j "$job" -o '%T %r' 2>/dev/null) in
-    *TimeLimit) return 0 ;;
-    COMPLETING* | CANCELLED*) return 1 ;;
-  esac
-  [ "$ending" = no ]
+is_requeued=no
+requeue() {
+  if [ "$is_requeued" = yes ]; then
+    return
+  elif [ "${SLURM_RESTART_COUNT:-0}" -ge "$max_restarts" ]; then
+    say "restarted $max_restarts times, no more; what is done is kept, submit the script to go on"
+  elif scontrol requeue "$job"; then
+    is_requeued=yes
+    say "stopped; it goes on when Slurm starts the job again"
+  else
+    say "Slurm does not start the job again; what is done is kept, submit the script to go on"
+  fi
 }
 
-ending=no
-trap 'ending=yes' TERM # Slurm ends the job, for whatever reason
-trap : USR1            # it is for the ranks, but does no harm here
-kept_before=$(kept)
+# Slurm ends the job. Past its limit it would not come back by itself, and there may be no time to
+# wait for all ranks: this script is killed as they are.
+is_ended=no
+end() {
+  is_ended=yes
+  case $(intention) in *TimeLimit) if is_fruitful; then requeue; fi ;; esac
+}
+trap end TERM
+trap : USR1 # it is for the ranks, but does no harm here
 
 )bash";
 
-constexpr std::string_view kAfterLaunch = R"bash(rc=$?
+// In the background, for bash handles a signal only between two commands, and while it waits.
+constexpr std::string_view kAfterLaunch = R"bash(launcher=$!
+wait "$launcher"
+rc=$?
+while [ $rc -gt 128 ] && kill -0 "$launcher" 2>/dev/null; do # a signal ended the waiting only
+  wait "$launcher"
+  rc=$?
+done
 
 case $rc in
-  0 | 64 | 65 | 70 | 74 | 78) exit $rc ;; # done, or nothing that another start would mend
-  75) ;;                                  # stopped and resumable
-  *)                                      # a rank was killed, or the launcher speaks for itself
+  64 | 65 | 70 | 74 | 78) exit $rc ;; # limn's own: another start would not mend it
+  75) ;;                              # stopped and resumable
+  *)                                  # done, a rank was killed, or the launcher speaks for itself
     if is_complete; then exit 0; fi
-    if [ "$(kept)" = "$kept_before" ] && ! is_preempted; then
-      say "this start got nothing done, another one might not either: exit code $rc"
+    [ $rc -ne 0 ] || rc=1
+    if is_fruitful; then
+      rm -f "$run/.fruitless"
+    elif [ -e "$run/.fruitless" ] && ! is_preempted; then
+      say "two starts in a row got nothing done, it is not tried again: exit code $rc"
+      rm -f "$run/.fruitless"
       exit $rc
+    else
+      mkdir -p "$run" && : >"$run/.fruitless"
     fi
     ;;
 esac
 
-if needs_requeue; then
-  if [ "${SLURM_RESTART_COUNT:-0}" -ge "$max_restarts" ]; then
-    say "restarted $max_restarts times, no more; what is done is kept, submit the script to go on"
-  elif scontrol requeue "$job"; then
-    say "stopped (exit code $rc); it goes on when Slurm starts the job again"
-  else
-    say "Slurm does not start the job again; what is done is kept, submit the script to go on"
-  fi
-fi
+# A cancelled job must not come back; what Slurm moves elsewhere it starts again by itself.
+case $(intention) in
+  *TimeLimit) requeue ;;
+  COMPLETING* | CANCELLED*) ;;
+  *) [ "$is_ended" = yes ] || requeue ;;
+esac
 exit $rc
 )bash";
 

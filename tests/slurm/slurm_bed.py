@@ -81,10 +81,11 @@ def environment_of(pid):
 
 
 def command_of(pid):
+    """The program and its arguments; empty where the process is gone."""
     try:
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
-        return ""
+        return []
 
 
 def kill(pid):
@@ -176,19 +177,10 @@ class SlurmBed:
 
     def ranks_of(self, program, run):
         """Pids of the processes of `program` that work on the folder `run`."""
-        found = []
-        for pid in all_pids():
-            words = command_of(pid).split(" ")
-            if words and words[0] == str(program) and str(run) in words:
-                found.append(pid)
-        return found
-
-    def node_of(self, pid):
-        """The name of the virtual node that a process of a job runs on."""
-        for line in environment_of(pid).split("\0"):
-            if line.startswith("SLURMD_NODENAME="):
-                return line.split("=", 1)[1]
-        return None
+        commands = {pid: command_of(pid) for pid in all_pids()}
+        return [
+            pid for pid, words in commands.items() if words[:1] == [str(program)] and str(run) in words
+        ]
 
     def kill_node(self, node):
         """As a machine dies: the daemon and all that jobs have there, at once."""
@@ -202,6 +194,10 @@ class SlurmBed:
                 kill(pid)
 
     def start_node(self, node):
+        """As a machine boots: what was in its temporary folders is gone."""
+        for kind in ["spool", "tmp", "shm"]:
+            shutil.rmtree(self.folder / kind / node, ignore_errors=True)
+            (self.folder / kind / node).mkdir(parents=True)
         self._start_daemon(node, "slurmd", "-D", "-c", "-N", node, "-f", self.folder / "slurm.conf")
 
     # ---- starting
@@ -209,9 +205,6 @@ class SlurmBed:
     def _start(self):
         for name in ["state", "ompi", "log"]:
             (self.folder / name).mkdir()
-        for node in self.nodes():
-            for kind in ["spool", "tmp", "shm"]:
-                (self.folder / kind / node).mkdir(parents=True)
         self._write_configuration()
         self._start_munge()
         self._start_daemon("slurmctld", "slurmctld", "-D", "-c", "-f", self.folder / "slurm.conf")

@@ -72,12 +72,8 @@ class Setting:
 
     def __init__(self, limn, bed, dataset, folder, reference):
         self.limn, self.bed, self.dataset, self.folder = limn, bed, dataset, folder
-        self._reference = reference
+        self.reference = reference  # the relevance file of an undisturbed run
         folder.mkdir()
-
-    def reference(self):
-        """The relevance file of an undisturbed run. Waits for it."""
-        return self._reference.result()
 
     def flags(self, run):
         return [
@@ -126,8 +122,8 @@ class SlurmRun:
         setting.call(
             *(setting.limn, "plan", EXAMPLE / "job.toml", "--sbatch", self.script),
             *("--option", f"--output={self.log_path}"),
-            *options,
             *setting.flags(self.path),
+            *options,
         )
         self.job_id = None
 
@@ -170,7 +166,7 @@ class SlurmRun:
 
     def expect_same_result(self):
         expect_no_batch_twice(self.path)
-        difference = first_difference(self.path / "relevance.h5", self.setting.reference())
+        difference = first_difference(self.path / "relevance.h5", self.setting.reference)
         expect(difference is None, f"not the result of an undisturbed run: {difference}")
 
 
@@ -331,6 +327,21 @@ def capped(setting, launcher):
     run.expect_done(restarts=0)
 
 
+def fruitless(setting, launcher):
+    """A start that gets nothing done is repeated once; a second one in a row is the last."""
+    options = ("--launcher", launcher, *TWO_NODES, "--checkpoint.interval_s", 1000)
+    run = SlurmRun(setting, *options)
+    run.submit()
+    for _ in range(2):
+        wait_until("the ranks were there", lambda: len(run.ranks()) == 2)
+        os.kill(run.ranks()[0], signal.SIGKILL)
+        os.kill(run.ranks()[-1], signal.SIGKILL)
+        wait_until("the start was over", lambda: not run.ranks())
+    run.wait_for_state("FAILED", "COMPLETED")
+    job = run.job()
+    expect((job["JobState"], job["Restarts"]) == ("FAILED", "1"), f"it is {job}")
+
+
 def mistaken(setting, launcher):
     """What another start would not mend is not started again."""
     options = ("--launcher", launcher, *TWO_NODES, "--data.sample_ids", "nobody")
@@ -366,7 +377,7 @@ def in_an_array(setting, launcher):
         expect_no_batch_twice(shard)
     merged = run.path / "relevance.h5"
     setting.call(setting.limn, "merge", merged, *shards)
-    difference = first_difference(merged, setting.reference(), tolerance=1e-5)
+    difference = first_difference(merged, setting.reference, tolerance=1e-5)
     expect(difference is None, f"not the result of a run without shards: {difference}")
 
 
@@ -383,6 +394,7 @@ SCENARIOS = {
         (requeued, ["srun", "mpirun"]),
         (preempted, ["srun", "mpirun"]),
         (with_a_rank_killed, ["srun", "mpirun"]),
+        (fruitless, ["srun"]),
         (mistaken, ["mpirun"]),
     ]
     for launcher in launchers
@@ -410,7 +422,8 @@ def run_scenario(setting, name):
 
 def make_reference(setting):
     run = setting.folder / "run"
-    setting.call(setting.limn, "run", EXAMPLE / "job.toml", *setting.flags(run))
+    mpirun = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", 2]
+    setting.call(*mpirun, setting.limn, "run", EXAMPLE / "job.toml", *setting.flags(run))
     return run / "relevance.h5"
 
 
@@ -419,7 +432,7 @@ def run_all(limn, names):
     with (
         tempfile.TemporaryDirectory(prefix="limn-slurm-test-") as folder,
         SlurmBed(PARTITIONS, num_nodes=8) as bed,
-        concurrent.futures.ThreadPoolExecutor(len(names) + 1) as threads,
+        concurrent.futures.ThreadPoolExecutor(len(names)) as threads,
     ):
         folder = pathlib.Path(folder)
         dataset = folder / "stories.jsonl"
@@ -428,7 +441,8 @@ def run_all(limn, names):
         def setting(name, reference):
             return Setting(limn, bed, dataset, folder / name.replace("/", "-"), reference)
 
-        reference = threads.submit(make_reference, setting("undisturbed", None))
+        # Before all others: beside them it would take as long as they do.
+        reference = make_reference(setting("undisturbed", None))
         running = {
             name: threads.submit(run_scenario, setting(name, reference), name) for name in names
         }
