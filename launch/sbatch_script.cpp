@@ -60,8 +60,10 @@ std::string settings(const SbatchScript& script) {
 std::string launch(const SbatchScript& script) {
   if (script.launcher == Launcher::Mpirun) {
     return fmt::format(
-        "# So many seconds for ranks that are told to end, where mpirun would leave them one.\n"
-        "export OMPI_MCA_odls_base_sigkill_timeout=30\n"
+        "# Ranks that are told to end get so many seconds to keep what is complete, not one; mpirun\n"
+        "# itself may then take twice as long.\n"
+        "export OMPI_MCA_odls_base_sigkill_timeout="
+        "${{OMPI_MCA_odls_base_sigkill_timeout:-10}}\n"
         "{} --bind-to none \"${{command[@]}}\" &\n",
         shell_quoted(script.mpirun.string()));
   }

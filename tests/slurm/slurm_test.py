@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 
-from slurm_bed import CannotRun, Partition, SlurmBed
+from slurm_bed import CannotRun, Partition, SlurmBed, kill
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLE = SOURCE / "launch/examples/stories260K"
@@ -85,8 +85,13 @@ class Setting:
         ]
 
     def environment(self):
-        # More threads than processors wait for each other most of the time.
-        return self.bed.environment() | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+        return self.bed.environment() | {
+            # More threads than processors wait for each other most of the time.
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "-1",
+            # Not the script's 10 s, of which mpirun waits through two whenever it is told to end.
+            "OMPI_MCA_odls_base_sigkill_timeout": "3",
+        }
 
     def call(self, *command):
         done = subprocess.run(
@@ -306,7 +311,7 @@ def with_a_rank_killed(setting, launcher):
     run = SlurmRun(setting, "--launcher", launcher, *TWO_NODES)
     run.submit()
     run.wait_for_seal()
-    os.kill(run.ranks()[-1], signal.SIGKILL)
+    kill(run.ranks()[-1])
     run.expect_done(restarts=1)
 
 
@@ -334,8 +339,8 @@ def fruitless(setting, launcher):
     run.submit()
     for _ in range(2):
         wait_until("the ranks were there", lambda: len(run.ranks()) == 2)
-        os.kill(run.ranks()[0], signal.SIGKILL)
-        os.kill(run.ranks()[-1], signal.SIGKILL)
+        for pid in run.ranks():
+            kill(pid)
         wait_until("the start was over", lambda: not run.ranks())
     run.wait_for_state("FAILED", "COMPLETED")
     job = run.job()
