@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -109,6 +110,19 @@ class CommandParser {
     if (error != std::errc() || stopped_at != end || number < minimum) {
       throw usage_error(
           name_, fmt::format("{} must be a whole number of at least {}", flag, minimum), *written);
+    }
+    return number;
+  }
+
+  // The value of a flag that takes a number above 0.
+  std::optional<double> positive_number(const std::string& flag) const {
+    const std::optional<std::string> written = value(flag);
+    if (!written) return std::nullopt;
+    double number = 0;
+    const char* const end = written->data() + written->size();
+    const auto [stopped_at, error] = std::from_chars(written->data(), end, number);
+    if (error != std::errc() || stopped_at != end || !std::isfinite(number) || number <= 0) {
+      throw usage_error(name_, fmt::format("{} must be a number above 0", flag), *written);
     }
     return number;
   }
@@ -233,6 +247,7 @@ struct ProgramParser {
     app.require_subcommand(0, 1);
     for (const JobKey& key : job_keys())
       run.add_flag(fmt::format("--{}", key.name));
+    run.add_flag("--max-hours");
     run.add_flag("--log-level");
     run.add_flag("--log-file");
     run.add_argument("JOB");
@@ -294,6 +309,7 @@ RunCommand run_command(const CommandParser& run) {
   RunCommand command;
   command.job_path = run.sole_argument("JOB", "a job file");
   command.overrides = job_overrides(run);
+  command.max_hours = run.positive_number("--max-hours");
   command.log = log_options(run);
   return command;
 }
