@@ -123,6 +123,17 @@ TEST(JobFileTest, TakesAWholeNumberWhereANumberIsExpected) {
   EXPECT_EQ(least_job_with("[explain]\nfactor = 2\n").explain.suppression.factor, 2.0);
 }
 
+TEST(JobFileTest, TakesAShard) {
+  const Job job = parse(kLeastJob, {{"data.shard", "2/8"}});
+  EXPECT_EQ(job.data.shard, (DataShard{.index = 2, .count = 8}));
+  EXPECT_EQ(parse_job(to_toml(job), "again", {}), job);
+  for (const char* text : {"", "2", "8/8", "-1/8", "0/0", "1/2/3", "1 /2", "a/b"}) {
+    EXPECT_EQ(
+        refusal_of_flag("data.shard", text),
+        std::string("--data.shard must be I/N, I a whole number from 0 to N - 1: ") + text);
+  }
+}
+
 TEST(JobFileTest, TakesDottedAndInlineTables) {
   const Job job = parse(
       "model = { path = \"m\" }\ndata.path = \"d\"\noutput.path = \"o\"\nexplain.factor = 0.5\n");
