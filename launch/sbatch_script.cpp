@@ -60,7 +60,8 @@ std::string settings(const SbatchScript& script) {
 std::string launch(const SbatchScript& script) {
   if (script.launcher == Launcher::Mpirun) {
     return fmt::format(
-        "# Ranks that are told to end get so many seconds to keep what is complete, not one; mpirun\n"
+        "# Ranks that are told to end get so many seconds to keep what is complete, not one; "
+        "mpirun\n"
         "# itself may then take twice as long.\n"
         "export OMPI_MCA_odls_base_sigkill_timeout="
         "${{OMPI_MCA_odls_base_sigkill_timeout:-10}}\n"
@@ -133,19 +134,20 @@ while [ $rc -gt 128 ] && kill -0 "$launcher" 2>/dev/null; do # a signal ended th
   rc=$?
 done
 
+if is_fruitful || is_complete; then rm -f "$run/.fruitless"; fi
+
 case $rc in
   64 | 65 | 70 | 74 | 78) exit $rc ;; # limn's own: another start would not mend it
   75) ;;                              # stopped and resumable
   *)                                  # done, a rank was killed, or the launcher speaks for itself
     if is_complete; then exit 0; fi
     [ $rc -ne 0 ] || rc=1
-    if is_fruitful; then
-      rm -f "$run/.fruitless"
-    elif [ -e "$run/.fruitless" ] && ! is_preempted; then
-      say "two starts in a row got nothing done, it is not tried again: exit code $rc"
-      rm -f "$run/.fruitless"
-      exit $rc
-    else
+    if ! is_fruitful && ! is_preempted; then
+      if [ -e "$run/.fruitless" ]; then
+        say "two starts in a row got nothing done, it is not tried again: exit code $rc"
+        rm -f "$run/.fruitless"
+        exit $rc
+      fi
       mkdir -p "$run" && : >"$run/.fruitless"
     fi
     ;;

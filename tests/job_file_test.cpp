@@ -408,6 +408,7 @@ format = "jsonl"
 limit = 0
 skip = 0
 sample_ids = []
+shard = "0/1"
 on_error = "fail"
 template = "{context}\nQuestion: {question}\nAnswer:"
 evidence = "answer"
@@ -426,6 +427,7 @@ max_new_tokens = 32
 tensor_parallel = 1
 batch_tokens = 16384
 device = "auto"
+timeout_s = 600.0
 [checkpoint]
 interval_s = 60.0
 [output]
@@ -443,6 +445,7 @@ TEST(JobFileTest, FingerprintsWhatCanAlterValuesOrBatches) {
           Pair("data.format", "jsonl"),
           Pair("data.limit", "0"),
           Pair("data.skip", "0"),
+          Pair("data.shard", "0/1"),
           Pair("data.sample_ids", "[]"),
           Pair("data.on_error", "fail"),
           Pair("data.template", "{context}\nQuestion: {question}\nAnswer:"),

@@ -248,6 +248,26 @@ def at_the_time_limit(setting, launcher):
     expect("DUE TO TIME LIMIT" in run.log(), "the time limit was not met")
 
 
+def before_the_time_limit(setting, launcher):
+    """limn itself asks Slurm for the end of the job, and stops in time."""
+    options = ("--launcher", launcher, *TWO_NODES, "--time", 1, "--warn", 0)
+    run = SlurmRun(setting, *options)
+    run.submit()
+    run.wait_for_seal()
+    # Asleep until there is a quarter of a minute left, which is not enough for another batch.
+    ranks = run.ranks()
+    for pid in ranks:
+        os.kill(pid, signal.SIGSTOP)
+    started = run.job()["StartTime"]
+    seconds_since = lambda: time.time() - time.mktime(time.strptime(started, "%Y-%m-%dT%H:%M:%S"))
+    wait_until("the time was nearly over", lambda: seconds_since() > 46)
+    for pid in ranks:
+        os.kill(pid, signal.SIGCONT)
+    run.expect_done(restarts=1)
+    expect("DUE TO TIME LIMIT" not in run.log(), "it ran into the time limit")
+    expect("asked to stop by the" in run.log(), "it did not say that the time was over")
+
+
 def requeued(setting, launcher):
     run = SlurmRun(setting, "--launcher", launcher, *TWO_NODES)
     run.submit()
@@ -390,6 +410,7 @@ SCENARIOS = {
     f"{scenario.__name__}/{launcher}": (scenario, launcher)
     for scenario, launchers in [
         (at_the_time_limit, ["srun"]),
+        (before_the_time_limit, ["mpirun"]),
         (on_a_node_that_fails, ["srun"]),
         (preempted_with_grace, ["srun", "mpirun"]),
         (capped, ["srun"]),
