@@ -137,9 +137,10 @@ done
 if is_fruitful || is_complete; then rm -f "$run/.fruitless"; fi
 
 case $rc in
-  64 | 65 | 70 | 74 | 78) exit $rc ;; # limn's own: another start would not mend it
+  64 | 65 | 78) exit $rc ;;           # limn's own: another start would not mend it
+  70 | 74) is_fruitful || exit $rc ;; # it may, where a rank hung or a disk was busy
   75) ;;                              # stopped and resumable
-  *)                                  # done, a rank was killed, or the launcher speaks for itself
+  *)                                  # done, a rank killed, or the launcher's own
     if is_complete; then exit 0; fi
     [ $rc -ne 0 ] || rc=1
     if ! is_fruitful && ! is_preempted; then
