@@ -11,11 +11,13 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "coordinator/job.h"
 #include "launch/job_file.h"
 #include "launch/result_path.h"
 #include "storage/error.h"
+#include "storage/json_file.h"
 #include "storage/merge_files.h"
 #include "storage/relevance_file.h"
 
@@ -62,11 +64,28 @@ ShardResult read_shard_result(const fs::path& input) {
   return result;
 }
 
-// What must be the same of all shards, by name.
+// What the run directory around the file was begun with, if it is in one.
+std::map<std::string, std::string> run_fingerprint_of(const fs::path& file) {
+  const fs::path manifest = file.parent_path() / "manifest.json";
+  std::error_code unreadable;
+  if (!fs::exists(manifest, unreadable)) return {};
+  const nlohmann::json document = read_json(manifest);
+  const auto found = document.find("fingerprint");
+  if (found == document.end()) return {};
+  std::map<std::string, std::string> fingerprint;
+  for (const auto& [key, value] : found->items()) {
+    if (value.is_string()) fingerprint.emplace(key, value.get<std::string>());
+  }
+  return fingerprint;
+}
+
+// What must be the same of all shards, by name, as far as it is known.
 std::map<std::string, std::string> identity_of(const ShardResult& result) {
-  std::map<std::string, std::string> identity = value_fingerprint(result.job);
+  std::map<std::string, std::string> identity = run_fingerprint_of(result.file);
+  // The dataset counts by its content, if that is known.
+  if (!identity.contains("dataset")) identity["data.path"] = result.job.data.path.string();
+  identity.merge(value_fingerprint(result.job));
   identity.erase("data.shard");
-  identity["data.path"] = result.job.data.path.string();
   identity["model"] = result.attributes.model;
   identity["dtype"] = result.attributes.dtype;
   identity["tensor_parallel"] = std::to_string(result.attributes.tensor_parallel);
@@ -79,14 +98,15 @@ void check_same_job(const std::vector<ShardResult>& results, Mistakes& mistakes)
   const auto expected = identity_of(results.front());
   for (const ShardResult& result : results) {
     for (const auto& [name, value] : identity_of(result)) {
-      if (value == expected.at(name)) continue;
+      const auto other = expected.find(name);
+      if (other == expected.end() || value == other->second) continue;
       mistakes.add(fmt::format(
           "{}: of another {} than {}; merge shards of one dataset and job: {} and {}",
           result.file.string(),
           name,
           results.front().file.string(),
           value,
-          expected.at(name)));
+          other->second));
     }
   }
 }

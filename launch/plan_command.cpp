@@ -166,11 +166,11 @@ void write_script(const fs::path& path, const std::string& text) {
 
 void tell(const Job& job, const SbatchScript& script, const fs::path& path, std::ostream& out) {
   out << fmt::format(
-      "{}: {} x {} ranks{}, {}, started again {} times at most\n",
+      "{}: nodes: {}, on each ranks: {}, GPUs: {}; time of a start: {}, restarts at most: {}\n",
       path.string(),
       script.nodes,
       script.ranks_per_node,
-      script.gpus_per_node > 0 ? fmt::format(", {} GPUs a node", script.gpus_per_node) : "",
+      script.gpus_per_node,
       script.time,
       script.max_restarts);
   if (script.gpus_per_node == 0 && job.parallel.device == "auto")

@@ -82,8 +82,8 @@ say() { printf '[%s] [sbatch] %s\n' "$(date '+%F %T')" "$*" >&2; }
 
 # Slurm says by itself when it will end the job since 23.02.
 if [ -z "${SLURM_JOB_START_TIME:-}" ]; then
-  end=$(SLURM_TIME_FORMAT=%s timeout 10 squeue -h -j "$job" -o %e 2>/dev/null)
-  case $end in '' | *[!0-9]*) ;; *) export SLURM_JOB_END_TIME=$end ;; esac
+  job_end=$(SLURM_TIME_FORMAT=%s timeout 10 squeue -h -j "$job" -o %e 2>/dev/null)
+  case $job_end in '' | *[!0-9]*) ;; *) export SLURM_JOB_END_TIME=$job_end ;; esac
 fi
 
 is_complete() { [ -e "$run/relevance.h5" ]; }

@@ -141,6 +141,26 @@ TEST_F(MergeCommandTest, RefusesWhatDoesNotBelongTogether) {
       refused("tensor_parallel"));
 }
 
+TEST_F(MergeCommandTest, KnowsTheDatasetByItsContentWhereTheRunDirectoryIsThere) {
+  const auto write_manifest = [&](const std::filesystem::path& run, const std::string& dataset) {
+    write_bytes(
+        run / "manifest.json",
+        fmt::format(
+            R"({{"fingerprint": {{"dataset": "{}", "data.shard": "{}"}}}})",
+            dataset,
+            run.filename().string()));
+  };
+  const std::filesystem::path first = write_shard(0, 2);
+  const std::filesystem::path moved =
+      write_shard(1, 2, [](Job& job) { job.data.path = "elsewhere/data.jsonl"; });
+  write_manifest(first, "xxh3:1");
+  write_manifest(moved, "xxh3:1");
+  merge_into(folder / "merged.h5", {first, moved});
+  write_manifest(moved, "xxh3:2");
+  EXPECT_THAT(
+      merging({first, moved}), ThrowsMessage<DataError>(HasSubstr("of another dataset than ")));
+}
+
 TEST_F(MergeCommandTest, RefusesEveryShardThatIsNotComplete) {
   const std::filesystem::path unfinished = folder / "shard-0";
   std::filesystem::create_directories(unfinished / "parts");
