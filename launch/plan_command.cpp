@@ -30,7 +30,7 @@ UsageError usage_error(std::string_view what_is_wrong, std::string_view value) {
 // The program as a person starts it: of a bundle, what sets up the libraries first.
 fs::path this_program() {
   std::error_code code;
-  const fs::path program = fs::read_symlink("/proc/self/exe", code);
+  fs::path program = fs::read_symlink("/proc/self/exe", code);
   if (code) throw IoError(fmt::format("/proc/self/exe: cannot be read: {}", code.message()));
   const fs::path libexec = program.parent_path().parent_path();
   if (libexec.filename() == "libexec") {

@@ -137,10 +137,9 @@ done
 if is_fruitful || is_complete; then rm -f "$run/.fruitless"; fi
 
 case $rc in
-  64 | 65 | 78) exit $rc ;;           # limn's own: another start would not mend it
-  70 | 74) is_fruitful || exit $rc ;; # it may, where a rank hung or a disk was busy
-  75) ;;                              # stopped and resumable
-  *)                                  # done, a rank killed, or the launcher's own
+  64 | 65 | 78) exit $rc ;; # a mistake: another start would not mend it
+  75) ;;                    # stopped and resumable
+  *)                        # done, a rank killed or hanging, a disk that refused, the launcher's own
     if is_complete; then exit 0; fi
     [ $rc -ne 0 ] || rc=1
     if ! is_fruitful && ! is_preempted; then
@@ -215,7 +214,7 @@ std::string to_text(const SbatchScript& script) {
   std::string text = "#!/bin/bash\n";
   text += fmt::format("{}; submit it with sbatch.\n", kSbatchScriptMark);
   text += directives(script);
-  text += "\n";
+  text += '\n';
   text += settings(script);
   text += kBeforeLaunch;
   text += launch(script);

@@ -99,6 +99,9 @@ TEST(TimeLimitTest, IsReadAsSlurmReadsIt) {
   EXPECT_EQ(time_limit_s("2-12"), 60 * 3600);
   EXPECT_EQ(time_limit_s("1-0:30"), 24 * 3600 + 30 * 60);
   EXPECT_EQ(time_limit_s("1-00:00:05"), 24 * 3600 + 5);
+}
+
+TEST(TimeLimitTest, IsNothingElse) {
   for (const char* text : {"", "0", "-1", "1-", "a", "1:x", "1:", ":1", "1:2:3:4", "1 ", "1.5"})
     EXPECT_EQ(time_limit_s(text), std::nullopt) << text;
 }
