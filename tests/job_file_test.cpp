@@ -415,6 +415,7 @@ max_new_tokens = 32
 tensor_parallel = 1
 batch_tokens = 16384
 device = "auto"
+timeout_s = 600.0
 [checkpoint]
 interval_s = 60.0
 [output]
