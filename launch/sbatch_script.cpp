@@ -93,6 +93,12 @@ kept() { ls -l "$run/parts" "$run/targets.jsonl" 2>/dev/null; }
 kept_before=$(kept)
 is_fruitful() { [ "$(kept)" != "$kept_before" ]; }
 
+# A person made the file `stop` in the run directory, which is gone by now; only the log tells.
+log_bytes=$(stat -c %s "$run/limn.log" 2>/dev/null || echo 0)
+is_stopped_by_person() {
+  tail -c "+$((log_bytes + 1))" "$run/limn.log" 2>/dev/null | grep -q 'asked to stop by the file'
+}
+
 # What Slurm has in mind: "RUNNING None", "COMPLETING TimeLimit", ...
 intention() { squeue -h -j "$job" -o '%T %r' 2>/dev/null; }
 
@@ -138,7 +144,12 @@ if is_fruitful || is_complete; then rm -f "$run/.fruitless"; fi
 
 case $rc in
   64 | 65 | 78) exit $rc ;; # a mistake: another start would not mend it
-  75) ;;                    # stopped and resumable
+  75)                       # stopped and resumable
+    if is_stopped_by_person; then
+      say "stopped by the file \`stop\`; submit the script to go on"
+      exit $rc
+    fi
+    ;;
   *)                        # done, a rank killed or hanging, a disk that refused, the launcher's own
     if is_complete; then exit 0; fi
     [ $rc -ne 0 ] || rc=1

@@ -318,6 +318,20 @@ def cancelled(setting, launcher):
     run.expect_done(restarts=0)
 
 
+def stopped_by_a_person(setting, launcher):
+    """By a file `stop` in the run directory: who makes one does not want the job to go on."""
+    run = SlurmRun(setting, "--launcher", launcher, *TWO_NODES)
+    run.submit()
+    run.wait_for_seal()
+    (run.path / "stop").touch()
+    run.wait_for_state("FAILED", "COMPLETED")
+    job = run.job()
+    found = (job["ExitCode"], job["Restarts"])
+    expect(found == ("75:0", "0"), f"exit code and restarts are {found}")
+    run.submit()
+    run.expect_done(restarts=0)
+
+
 def on_a_node_that_fails(setting, launcher):
     """The daemon and the ranks of one node die at once; Slurm notices, and moves the job."""
     options = ("--launcher", launcher, "--partition", "frail", "--nodes", 2, "--ranks-per-node", 1)
@@ -426,6 +440,7 @@ SCENARIOS = {
         (preempted, ["srun", "mpirun"]),
         (with_a_rank_killed, ["srun", "mpirun"]),
         (fruitless, ["srun"]),
+        (stopped_by_a_person, ["srun"]),
         (mistaken, ["mpirun"]),
     ]
     for launcher in launchers
