@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "coordinator/progress.h"
@@ -33,11 +34,28 @@ class LeaderService {
   virtual std::int64_t num_durable_batches() const = 0;
 };
 
-// How a service talks to those outside.
+// What a service tells of, once it has happened.
+struct SealedPart {
+  std::string name;  // of its file
+  std::int64_t num_batches = 0;
+  std::int64_t num_samples = 0;
+  double seconds = 0;  // that sealing took
+};
+
+struct FailedSample {
+  std::int64_t index = 0;  // in the dataset
+  std::string id;
+  std::string message;
+};
+
+// How a service talks to those outside. It calls them on the thread of run().
 struct ServiceOptions {
   std::vector<int> leaders;  // ranks of the groups' leaders
   std::function<StopRequest()> stop_request;
   std::function<void(const Progress&)> report;  // called some times a second
+  std::function<void(const SealedPart&)> sealed = [](const SealedPart&) {};
+  // Once for each sample that this start finds to fail; it is not durable yet.
+  std::function<void(const FailedSample&)> sample_failed = [](const FailedSample&) {};
 };
 
 }  // namespace limn

@@ -57,6 +57,7 @@ class Schedule final : public LeaderService {
   std::optional<PlannedBatch> next_unfinished();
   void commit(const BatchResult& result);
   void commit(const PlannedBatch& planned, const BatchResult& result);
+  void tell_of_failure(const Sample& sample, const SampleRecord& record);
   void count_as_done(const PlannedBatch& planned);
   void seal_if_due();
   void begin_seal();
@@ -74,7 +75,8 @@ class Schedule final : public LeaderService {
   std::map<std::int64_t, std::int64_t>
       open_perturbations_;  // by index of a sample that is under way
   OpenPart part_;
-  std::future<std::int64_t> sealing_;  // the batches of the part that is being sealed, if any
+  std::future<SealedPart> sealing_;                  // the part that is being sealed, if any
+  std::unordered_set<std::int64_t> failed_samples_;  // by index; of this start
   std::int64_t num_sealed_batches_ = 0;
 
   Progress progress_;

@@ -63,7 +63,8 @@ Coordination prepare_coordination(
     const Job& job,
     const ModelConfig& model,
     const Checkpoint& checkpoint,
-    SweepCompute arithmetic) {
+    SweepCompute arithmetic,
+    const std::function<void(const RunDirectory&)>& opened) {
   auto tokenizer = load_tokenizer(job.model.path);
   const ModelLimits limits{
       .vocab_size = model.decoder.vocab_size,
@@ -76,6 +77,7 @@ Coordination prepare_coordination(
   RunManifest manifest = manifest_of(job, checkpoint, arithmetic, end_tokens);
   if (chat_template) manifest.fingerprint["chat_template"] = chat_template->fingerprint();
   RunDirectory run_directory = RunDirectory::open(job.output.path, manifest);
+  opened(run_directory);
   auto finished_batches = run_directory.finished_batches();
   const SweepCost cost = sweep_cost(model.decoder);
   const DatasetSurvey survey =

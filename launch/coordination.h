@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <unordered_set>
 #include <vector>
@@ -32,13 +33,15 @@ struct Coordination {
 };
 
 // Opens the run's directory, continuing an earlier start, and reads the dataset from end to end, on
-// as many threads as the rank computes with.
+// as many threads as the rank computes with. `opened` is called in between: the directory is this
+// start's then.
 // Throws what Tokenizer::load, RunDirectory::open and survey_dataset throw.
 Coordination prepare_coordination(
     const Job& job,
     const ModelConfig& model,
     const Checkpoint& checkpoint,
-    SweepCompute arithmetic);
+    SweepCompute arithmetic,
+    const std::function<void(const RunDirectory&)>& opened);
 
 // Reads the dataset again, now that the model has given all targets. Throws what survey_dataset
 // throws.

@@ -12,13 +12,14 @@
 #include "coordinator/progress.h"
 #include "coordinator/stop_request.h"
 #include "launch/progress_line.h"
+#include "launch/run_journal.h"
 #include "sharding/process_mesh.h"
 #include "storage/run_directory.h"
 
 namespace limn {
 
-// Runs a service from construction until it ends, and tells a person how far it is. Borrows: the
-// run directory. Threads: one thread at a time.
+// Runs a service from construction until it ends, and tells a person and the run's journal how far
+// it is. Borrows: the run directory and the journal. Threads: one thread at a time.
 class CoordinatorThread {
  public:
   // What makes the service, which outlives the call, from how it is to talk to those outside.
@@ -29,6 +30,7 @@ class CoordinatorThread {
   CoordinatorThread(
       const ProcessMesh& mesh,
       RunDirectory& run_directory,
+      RunJournal& journal,
       const Make& make,
       std::function<void(std::int64_t num_durable_batches)> leave);
 
@@ -53,11 +55,14 @@ class CoordinatorThread {
   void serve();
   ServiceOptions options(const ProcessMesh& mesh);
   StopRequest stop_request();
+  void look_for_stop_file();
 
   RunDirectory& run_directory_;
+  RunJournal& journal_;
   Progress last_progress_;
   ProgressLine progress_line_;
   bool stop_file_seen_ = false;
+  StopRequest told_request_ = StopRequest::None;  // the journal
   std::chrono::steady_clock::time_point stop_file_looked_for_;
   std::unique_ptr<LeaderService> service_;
   std::function<void(std::int64_t)> leave_;

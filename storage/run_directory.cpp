@@ -282,8 +282,9 @@ class RunDirectory::Impl {
     return batches;
   }
 
-  void seal(const OpenPart& part) {
-    TemporaryFile temporary(parts_path_ / fmt::format("part-{:06}.h5", next_part_));
+  fs::path seal(const OpenPart& part) {
+    const fs::path path = parts_path_ / fmt::format("part-{:06}.h5", next_part_);
+    TemporaryFile temporary(path);
     RelevanceWriter writer(temporary.path(), attributes(false));
     std::vector<std::int64_t> sample_index;
     for (const auto& [index, sample] : part.samples) {
@@ -294,6 +295,7 @@ class RunDirectory::Impl {
     writer.close();
     temporary.rename();
     ++next_part_;
+    return path;
   }
 
   bool stop_requested() const {
@@ -398,8 +400,8 @@ std::unordered_set<std::int64_t> RunDirectory::finished_batches() const {
   return impl_->finished_batches();
 }
 
-void RunDirectory::seal(const OpenPart& part) {
-  impl_->seal(part);
+std::filesystem::path RunDirectory::seal(const OpenPart& part) {
+  return impl_->seal(part);
 }
 
 bool RunDirectory::stop_requested() const {

@@ -70,8 +70,9 @@ class RunDirectory {
   std::unordered_set<std::int64_t> finished_batches() const;
 
   // Makes a part durable: written to a temporary name, synced, renamed, folder synced. Either the
-  // whole part is there afterwards or, after an exception or a crash, none of it. Throws IoError.
-  void seal(const OpenPart& part);
+  // whole part is there afterwards or, after an exception or a crash, none of it. Returns where it
+  // is. Throws IoError.
+  std::filesystem::path seal(const OpenPart& part);
 
   // Whether a person asked to stop by creating RUN/stop.
   bool stop_requested() const;
