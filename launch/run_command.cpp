@@ -24,7 +24,9 @@
 #include "launch/coordinator_thread.h"
 #include "launch/job_file.h"
 #include "launch/logging.h"
+#include "launch/run_deadline.h"
 #include "launch/run_journal.h"
+#include "launch/slurm_allocation.h"
 #include "launch/thread_count.h"
 #include "sharding/agreement.h"
 #include "sharding/device_choice.h"
@@ -110,7 +112,11 @@ class Run {
     const at::Device device = agree(world_, [&] { return choose_device(job_.parallel.device); });
     const ProcessMesh mesh = agree(world_, [&] {
       return ProcessMesh::create(
-          session_.rank(), session_.size(), job_.parallel.tensor_parallel, device);
+          session_.rank(),
+          session_.size(),
+          job_.parallel.tensor_parallel,
+          device,
+          job_.parallel.timeout_s);
     });
     const ModelConfig model = agree(world_, [&] { return load_model_config(job_.model.path); });
     const Checkpoint checkpoint = agree(world_, [&] { return Checkpoint(job_.model.path); });
@@ -125,6 +131,7 @@ class Run {
           });
       log_into_run_directory(command.log);
       tell_of_survey();
+      deadline_.emplace(command.max_hours, start_, slurm_job_end);
     });
     run_directory_is_open_ = true;
     if (everyone_knows(coordinates() && coordination_->run_directory.is_complete())) {
@@ -285,10 +292,10 @@ class Run {
           mesh,
           coordination_->run_directory,
           *journal_,
+          *deadline_,
+          job_.parallel.timeout_s,
           make,
-          [this](std::int64_t num_durable_batches) {
-            session_.abort(stop(num_durable_batches_ + num_durable_batches));
-          });
+          job_end());
     });
     try {
       run_worker(mesh, engine);
@@ -305,6 +312,21 @@ class Run {
     }
     throw_together(world_, coordinator ? coordinator->failure() : nullptr);
     return everyone_knows(coordinator && coordinator->outcome() == RunOutcome::Done);
+  }
+
+  JobEnd job_end() {
+    return {
+        .leave =
+            [this](std::int64_t num_durable_batches) {
+              session_.abort(stop(num_durable_batches_ + num_durable_batches));
+            },
+        .fail =
+            [this](const std::exception_ptr& failure) {
+              const FailureText text = failure_text(failure);
+              log_failure(text);
+              journal_->failed(text);
+              session_.abort(text.exit_code);
+            }};
   }
 
   void log_start(
@@ -378,6 +400,7 @@ class Run {
   }
 
   MpiSession& session_;
+  RunDeadline::Clock::time_point start_ = RunDeadline::Clock::now();
   Communicator& world_;
   LogRank rank_;
   Job job_;
@@ -385,6 +408,7 @@ class Run {
   std::optional<Coordination> coordination_;  // of the coordinator's rank
   Stopwatch survey_time_;
   std::optional<RunJournal> journal_;     // of the coordinator's rank; after its run directory
+  std::optional<RunDeadline> deadline_;   // of the coordinator's rank
   std::int64_t num_durable_batches_ = 0;  // of this start
 };
 
