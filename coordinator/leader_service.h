@@ -39,7 +39,7 @@ class LeaderService {
 };
 
 // What a service tells of, once it has happened.
-struct SealedPart {
+struct SealReport {  // of a part
   std::string name;  // of its file
   std::int64_t num_batches = 0;
   std::int64_t num_samples = 0;
@@ -60,7 +60,7 @@ struct ServiceOptions {
   std::function<bool(double seconds)> has_time_for = [](double) { return true; };
   double timeout_s = 600;                       // see Dealer::expect_results()
   std::function<void(const Progress&)> report;  // called some times a second
-  std::function<void(const SealedPart&)> sealed = [](const SealedPart&) {};
+  std::function<void(const SealReport&)> sealed = [](const SealReport&) {};
   // Once for each sample that this start finds to fail; it is not durable yet.
   std::function<void(const FailedSample&)> sample_failed = [](const FailedSample&) {};
 };

@@ -240,7 +240,7 @@ void Schedule::begin_seal() {
   sealing_ = std::async(std::launch::async, [this, part = std::exchange(part_, {})] {
     const auto start = Clock::now();
     const std::filesystem::path path = run_directory_.seal(part);
-    return SealedPart{
+    return SealReport{
         .name = path.filename().string(),
         .num_batches = std::ssize(part.batch_ids),
         .num_samples = std::ssize(part.samples),
@@ -256,7 +256,7 @@ bool Schedule::is_sealing() const {
 // Throws what sealing threw.
 void Schedule::end_seal() {
   if (!sealing_.valid()) return;
-  const SealedPart part = sealing_.get();
+  const SealReport part = sealing_.get();
   num_sealed_batches_ += part.num_batches;
   spdlog::debug("sealed a part of {} batches", part.num_batches);
   options_.service.sealed(part);

@@ -81,7 +81,7 @@ class Schedule final : public LeaderService {
       open_perturbations_;  // by index of a sample that is under way
   OpenPart part_;
   std::int64_t part_bytes_ = 0;                      // about
-  std::future<SealedPart> sealing_;                  // the part that is being sealed, if any
+  std::future<SealReport> sealing_;                  // the part that is being sealed, if any
   std::unordered_set<std::int64_t> failed_samples_;  // by index; of this start
   std::int64_t num_sealed_batches_ = 0;
   bool has_told_of_slow_disk_ = false;

@@ -209,7 +209,7 @@ std::array<BenchNumber, 7> bench_numbers(BenchOptions& options) {
   }};
 }
 
-// The three commands and the program itself, with all their flags.
+// The commands and the program itself, with all their flags.
 struct ProgramParser {
   ProgramParser() {
     app.require_subcommand(0, 1);
@@ -225,6 +225,11 @@ struct ProgramParser {
     show.add_flag("--width");
     show.add_argument("RUN_DIR");
 
+    status.add_switch("--json");
+    status.add_switch("--all");
+    status.add_switch("--exit-code");
+    status.add_argument("RUN_DIR");
+
     BenchOptions unread;
     for (const BenchNumber& number : bench_numbers(unread))
       bench.add_flag(number.flag);
@@ -239,6 +244,7 @@ struct ProgramParser {
   CommandParser program{app, "limn"};
   CommandParser run{*app.add_subcommand("run"), "limn run"};
   CommandParser show{*app.add_subcommand("show"), "limn show"};
+  CommandParser status{*app.add_subcommand("status"), "limn status"};
   CommandParser bench{*app.add_subcommand("bench"), "limn bench"};
 };
 
@@ -270,6 +276,15 @@ ShowCommand show_command(const CommandParser& show) {
     command.options.color = static_cast<ColorChoice>(*choice);
   command.options.columns = show.whole_number("--width", kFewestColumns);
   return command;
+}
+
+StatusCommand status_command(const CommandParser& status) {
+  return {
+      .options = {
+          .path = status.sole_argument("RUN_DIR", "a run directory"),
+          .as_json = status.has("--json"),
+          .all_failures = status.has("--all"),
+          .tells_by_exit_code = status.has("--exit-code")}};
 }
 
 // What the job would be.
@@ -319,14 +334,15 @@ BenchCommand bench_command(const CommandParser& bench) {
 
 // What is wrong with a line that does not begin with a command.
 UsageError no_command(const CommandParser& program) {
-  constexpr std::array<std::string_view, 3> kCommands = {"run", "show", "bench"};
+  constexpr std::array<std::string_view, 4> kCommands = {"run", "show", "status", "bench"};
   const std::optional<std::string> written = program.surplus_argument();
-  if (!written) return usage_error(program.name(), "a command expected, run, show or bench");
+  if (!written)
+    return usage_error(program.name(), "a command expected, run, show, status or bench");
   const std::optional<std::string_view> nearest = nearest_name(*written, kCommands);
   return usage_error(
       program.name(),
       nearest ? fmt::format("unknown command, did you mean {}", *nearest)
-              : "unknown command, expected run, show or bench",
+              : "unknown command, expected run, show, status or bench",
       *written);
 }
 
@@ -338,12 +354,13 @@ UsageError missing_value(const CommandParser& command, const CLI::ArgumentMismat
 }
 
 Command understood(const ProgramParser& parser) {
-  const auto& [app, program, run, show, bench] = parser;
+  const auto& [app, program, run, show, status, bench] = parser;
   if (run.has("--help")) return HelpRequest{run_help()};
   if (show.has("--help")) return HelpRequest{show_help()};
+  if (status.has("--help")) return HelpRequest{status_help()};
   if (bench.has("--help")) return HelpRequest{bench_help()};
   if (program.has("--help")) return HelpRequest{program_help()};
-  for (const CommandParser* command : {&program, &run, &show, &bench}) {
+  for (const CommandParser* command : {&program, &run, &show, &status, &bench}) {
     if (command->has("--version"))
       return VersionRequest{fmt::format("limn {}\n", software_version())};
   }
@@ -352,6 +369,7 @@ Command understood(const ProgramParser& parser) {
   if (program.surplus_argument()) throw no_command(program);
   if (run.was_given()) return run_command(run);
   if (show.was_given()) return show_command(show);
+  if (status.was_given()) return status_command(status);
   if (bench.was_given()) return bench_command(bench);
   throw no_command(program);
 }

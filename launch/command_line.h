@@ -11,6 +11,7 @@
 #include "launch/job_file.h"
 #include "launch/logging.h"
 #include "launch/show_command.h"
+#include "launch/status_command.h"
 
 namespace limn {
 
@@ -27,6 +28,11 @@ struct ShowCommand {
   ShowOptions options;
 };
 
+// limn status RUN_DIR
+struct StatusCommand {
+  StatusOptions options;
+};
+
 // limn bench CONFIG, limn bench --collectives
 struct BenchCommand {
   BenchOptions options;
@@ -40,7 +46,8 @@ struct VersionRequest {
   std::string text;
 };
 
-using Command = std::variant<RunCommand, ShowCommand, BenchCommand, HelpRequest, VersionRequest>;
+using Command =
+    std::variant<RunCommand, ShowCommand, StatusCommand, BenchCommand, HelpRequest, VersionRequest>;
 
 // Understands the arguments of main(). Prints nothing and reads nothing else.
 // Throws UsageError: one line that says what is wrong, with the nearest known name, and where help

@@ -67,7 +67,7 @@ ServiceOptions CoordinatorThread::options(const ProcessMesh& mesh, double timeou
     journal_.progress(progress);
     if (num_durable_batches() > 0) leave_with_on_second_signal(ExitCode::Stopped);
   };
-  options.sealed = [this](const SealedPart& part) { journal_.sealed(part); };
+  options.sealed = [this](const SealReport& part) { journal_.sealed(part); };
   options.sample_failed = [this](const FailedSample& sample) { journal_.sample_failed(sample); };
   return options;
 }

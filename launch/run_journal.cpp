@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <exception>
 #include <iterator>
@@ -14,6 +15,8 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/version.h"
+#include "storage/generated_targets.h"
+#include "storage/part_contents.h"
 
 namespace limn {
 
@@ -44,8 +47,33 @@ void add_slurm(ordered_json& fields) {
   }
 }
 
-ordered_json start_fields(const StartShape& shape) {
+ordered_json failure_fields(int rank, const FailureText& failure) {
+  return {
+      {"exit_code", static_cast<int>(failure.exit_code)},
+      {"rank", rank},
+      {"message", failure.message}};
+}
+
+// To the millisecond.
+double rounded(double seconds) {
+  return std::round(seconds * 1e3) / 1e3;
+}
+
+double seconds_since_1970() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// Whether an earlier start left anything to go on with: a part, a target or the result.
+bool holds_results(const fs::path& run_folder) {
+  std::error_code unknown;
+  if (fs::exists(run_folder / "relevance.h5", unknown)) return true;
+  const auto size_of_targets = fs::file_size(generated_targets_path(run_folder), unknown);
+  return (!unknown && size_of_targets > 0) || !list_part_files(run_folder).empty();
+}
+
+ordered_json start_fields(const fs::path& run_folder, const StartShape& shape) {
   ordered_json fields = {
+      {"continues", holds_results(run_folder)},
       {"version", software_version()},
       {"host", host_name()},
       {"process", ::getpid()},
@@ -56,22 +84,13 @@ ordered_json start_fields(const StartShape& shape) {
   return fields;
 }
 
-ordered_json failure_fields(int rank, const FailureText& failure) {
-  return {
-      {"exit_code", static_cast<int>(failure.exit_code)},
-      {"rank", rank},
-      {"message", failure.message}};
-}
-
-double seconds_since_1970() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-// The samples that earlier starts found to fail.
+// The samples that the starts before found to fail, if this one continues them.
 std::int64_t num_failed_before(const fs::path& run_folder) {
   std::unordered_set<std::int64_t> samples;
+  if (!holds_results(run_folder)) return 0;
   try {
     read_events(event_log_path(run_folder), [&](const json& event) {
+      if (event["event"] == "start" && !event.value("continues", true)) samples.clear();
       if (event["event"] != "sample_failed" || !event.contains("index")) return;
       if (event["index"].is_number_integer()) samples.insert(event["index"].get<std::int64_t>());
     });
@@ -102,7 +121,7 @@ ordered_json count_or_null(std::int64_t count, bool is_known) {
 RunJournal::RunJournal(const fs::path& run_folder, const StartShape& shape)
     : events_(event_log_path(run_folder)),
       metrics_(metrics_path(run_folder), first_metrics(run_folder)) {
-  events_.append("start", start_fields(shape));
+  events_.append("start", start_fields(run_folder, shape));
 }
 
 void RunJournal::surveyed(
@@ -117,7 +136,7 @@ void RunJournal::surveyed(
        {"rows", count_or_null(survey.num_rows, knows_batches)},
        {"finished_batches", num_finished_batches},
        {"remaining_rows", count_or_null(survey.remaining_rows, knows_batches)},
-       {"seconds", seconds}});
+       {"seconds", rounded(seconds)}});
   metrics_.update([&](RunMetrics& metrics) {
     metrics.samples = survey.num_samples;
     metrics.samples_skipped = survey.num_skipped;
@@ -129,7 +148,7 @@ void RunJournal::surveyed(
 }
 
 void RunJournal::loaded(double seconds) {
-  events_.append("loaded", {{"seconds", seconds}});
+  events_.append("loaded", {{"seconds", rounded(seconds)}});
 }
 
 void RunJournal::progress(const Progress& progress) {
@@ -148,13 +167,13 @@ void RunJournal::progress(const Progress& progress) {
   });
 }
 
-void RunJournal::sealed(const SealedPart& part) {
+void RunJournal::sealed(const SealReport& part) {
   events_.append(
       "sealed",
       {{"part", part.name},
        {"batches", part.num_batches},
        {"samples", part.num_samples},
-       {"seconds", part.seconds}});
+       {"seconds", rounded(part.seconds)}});
   metrics_.update([](RunMetrics& metrics) {
     ++metrics.parts_sealed;
     metrics.last_seal_time_s = seconds_since_1970();
@@ -178,7 +197,8 @@ void RunJournal::stopped(ExitCode exit_code, std::int64_t num_durable_batches) {
 }
 
 void RunJournal::done(std::int64_t num_durable_batches, double merge_seconds) {
-  events_.append("done", {{"batches", num_durable_batches}, {"merge_seconds", merge_seconds}});
+  events_.append(
+      "done", {{"batches", num_durable_batches}, {"merge_seconds", rounded(merge_seconds)}});
   end(true);
 }
 

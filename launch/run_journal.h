@@ -35,7 +35,7 @@ class RunJournal {
   void loaded(double seconds);
 
   void progress(const Progress& progress);
-  void sealed(const SealedPart& part);
+  void sealed(const SealReport& part);
   void sample_failed(const FailedSample& sample);
 
   // `by`: "SIGUSR1", "the stop file" and the like.

@@ -1,10 +1,12 @@
 #include "storage/part_contents.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <iterator>
 #include <limits>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -103,6 +105,19 @@ void read_samples(const Hdf5File& file, PartContents& contents) {
 }
 
 }  // namespace
+
+std::vector<std::filesystem::path> list_part_files(const std::filesystem::path& run_folder) {
+  std::vector<std::filesystem::path> paths;
+  std::error_code code;
+  std::filesystem::directory_iterator entry(run_folder / "parts", code);
+  for (const std::filesystem::directory_iterator end; !code && entry != end;
+       entry.increment(code)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with("part-") && name.ends_with(".h5")) paths.push_back(entry->path());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
 
 PartContents read_part_contents(const std::filesystem::path& path) {
   const Hdf5File file = Hdf5File::open(path);

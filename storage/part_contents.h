@@ -26,6 +26,10 @@ struct PartContents {
   std::vector<PartSample> samples;      // in file order
 };
 
+// The parts of a run, in the order of their names; none where there is no folder of parts. Those
+// that are set aside or not whole yet are none. Never throws: what cannot be listed is not there.
+std::vector<std::filesystem::path> list_part_files(const std::filesystem::path& run_folder);
+
 // Reads few columns: some ten times as fast as RelevanceReader. Deltas are only read of the parts
 // of earlier versions of limn, which do not say how many units they measured.
 // Throws as RelevanceReader does.

@@ -112,7 +112,7 @@ struct Ending {
   std::exception_ptr failure;
   std::int64_t num_sealed_batches = 0;
   // What it told of.
-  std::vector<SealedPart> sealed;
+  std::vector<SealReport> sealed;
   std::vector<FailedSample> failed;
 };
 
@@ -168,7 +168,7 @@ class Coordinator {
     schedule_options.service.report = [this](const Progress& progress) {
       batches_done_.store(progress.batches_done);
     };
-    schedule_options.service.sealed = [this](const SealedPart& part) {
+    schedule_options.service.sealed = [this](const SealReport& part) {
       ending_.sealed.push_back(part);
     };
     schedule_options.service.sample_failed = [this](const FailedSample& sample) {
@@ -528,7 +528,7 @@ TEST_F(ScheduleTest, TellsOnceOfEveryPartAndOfEverySampleThatFails) {
   if (!coordinates()) return;
   std::int64_t num_batches = 0;
   std::vector<std::string> names;
-  for (const SealedPart& part : ending.sealed) {
+  for (const SealReport& part : ending.sealed) {
     num_batches += part.num_batches;
     EXPECT_GT(part.num_samples, 0);
     EXPECT_GT(part.seconds, 0);
