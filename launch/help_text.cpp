@@ -71,8 +71,8 @@ Flags:
 )";
 
 constexpr std::string_view kStatusHelp =
-    R"(Tells how far a run is, whether it computes, was stopped or is complete, and which
-samples failed. It only reads, and may be asked at any time.
+    R"(Tells how far a run is, whether it computes, was stopped or is complete, and
+which samples failed. It only reads, and may be asked at any time.
 
 Usage:
   limn status RUN_DIR [--json] [--all] [--exit-code]
@@ -80,9 +80,9 @@ Usage:
 Flags:
   --json        print JSON; docs/status.md lists the keys
   --all         list all samples that failed, not the first ten
-  --exit-code   end with 0 if the run is complete, 75 if it is to be continued by
-                the same command, 1 if nothing is computed yet, 2 while it runs,
-                else with the code of the error that ended its last start
+  --exit-code   end with 0 if the run is complete, 75 if it is to be continued
+                by the same command, 1 if nothing is computed yet, 2 while it
+                runs, else with the code of the error that ended its last start
   --version     print the version
   -h, --help    print this text
 )";

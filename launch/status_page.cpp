@@ -1,6 +1,7 @@
 #include "launch/status_page.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +23,7 @@ namespace {
 constexpr std::int64_t kMostColumns = 100;
 constexpr std::int64_t kFewestColumns = 40;
 
-constexpr std::int64_t kLabelColumns = 11;
+constexpr std::int64_t kLabelColumns = 13;
 
 constexpr std::string_view kGreen = "\x1b[32m";
 constexpr std::string_view kYellow = "\x1b[33m";
@@ -140,7 +141,11 @@ void write_progress(const RunStatus& status, Sheet& sheet) {
       .samples_total = *status.num_samples,
       .batches_done = knows_batches ? *status.batches_done : 0,
       .batches_total = knows_batches ? *status.history.num_batches : 0};
-  sheet.whole_row("progress", progress_bar(progress, sheet.columns() - kLabelColumns));
+  constexpr std::int64_t kPercentColumns = 7;
+  const std::string summary = progress_summary(progress);
+  const std::int64_t columns = sheet.columns() - kLabelColumns;
+  if (std::ssize(summary) + kPercentColumns > columns) return sheet.row("progress", summary);
+  sheet.whole_row("progress", progress_bar(progress, columns));
 }
 
 void write_samples(const RunStatus& status, Sheet& sheet) {
@@ -177,9 +182,9 @@ void write_disk(const RunStatus& status, SystemTime now, Sheet& sheet) {
   }
   if (!status.unreadable_parts.empty()) {
     sheet.row(
-        "damaged",
+        "unreadable",
         fmt::format(
-            "{}: their batches count as not done", fmt::join(status.unreadable_parts, ", ")));
+            "{}; what they hold counts as not done", fmt::join(status.unreadable_parts, ", ")));
   }
   if (status.bytes > 0) sheet.row("disk", bytes_text(status.bytes));
 }

@@ -103,6 +103,17 @@ TEST(CommandLineTest, TakesLogOptions) {
       "loud");
 }
 
+TEST(CommandLineTest, TakesWhoseStatusToTell) {
+  const StatusOptions plain = std::get<StatusCommand>(parse({"status", "runs/squad"})).options;
+  EXPECT_EQ(plain.path, "runs/squad");
+  EXPECT_FALSE(plain.as_json || plain.all_failures || plain.tells_by_exit_code);
+  const StatusOptions all =
+      std::get<StatusCommand>(parse({"status", "--json", "--all", "x", "--exit-code"})).options;
+  EXPECT_EQ(all.path, "x");
+  EXPECT_TRUE(all.as_json && all.all_failures && all.tells_by_exit_code);
+  EXPECT_EQ(refusal({"status"}), "limn status: a run directory expected; see limn status --help");
+}
+
 TEST(CommandLineTest, TakesWhatToShow) {
   const ShowOptions all = parse_show({"runs/squad"});
   EXPECT_EQ(all.path, "runs/squad");
@@ -221,8 +232,8 @@ TEST(CommandLineTest, NamesTheCommandThatWasMeant) {
       "limn: unknown command, did you mean run; see limn --help: rnu");
   EXPECT_EQ(
       refusal({"job.toml"}),
-      "limn: unknown command, expected run, show or bench; see limn --help: job.toml");
-  EXPECT_EQ(refusal({}), "limn: a command expected, run, show or bench; see limn --help");
+      "limn: unknown command, expected run, show, status or bench; see limn --help: job.toml");
+  EXPECT_EQ(refusal({}), "limn: a command expected, run, show, status or bench; see limn --help");
 }
 
 TEST(CommandLineTest, RefusesArgumentsThatAreMissingOrTooMany) {
@@ -255,11 +266,13 @@ TEST(HelpTextTest, ReadsAsItDid) {
   expect_snapshot("program_help.txt", program_help());
   expect_snapshot("run_help.txt", run_help());
   expect_snapshot("show_help.txt", show_help());
+  expect_snapshot("status_help.txt", status_help());
   expect_snapshot("bench_help.txt", bench_help());
 }
 
 TEST(HelpTextTest, FitsIntoEightyColumns) {
-  std::istringstream lines(program_help() + run_help() + show_help() + bench_help());
+  std::istringstream lines(
+      program_help() + run_help() + show_help() + status_help() + bench_help());
   for (std::string line; std::getline(lines, line);)
     EXPECT_LE(line.size(), 80U) << line;
 }
