@@ -168,6 +168,13 @@ std::optional<PlannedBatch> Schedule::next_unfinished() {
 void Schedule::commit(const BatchResult& result) {
   const auto found = handed_out_.find(result.batch_id);
   check(found != handed_out_.end(), "a result of batch {}, which nobody has", result.batch_id);
+  if (result.num_sweeps > 1) {
+    spdlog::warn(
+        "{}: too large for the memory there is, computed in {} sweeps; a smaller "
+        "parallel.batch_tokens avoids it",
+        text_of(found->second.batch),
+        result.num_sweeps);
+  }
   commit(found->second, result);
   handed_out_.erase(found);
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "storage/error.h"
 
@@ -112,6 +113,12 @@ void TargetGeneration::take(const GenerationResult& result) {
             !result.targets[i].tokens.empty(),
         "an answer that does not fit record {}",
         prompts[i].record_index);
+  }
+  if (result.num_passes > 1) {
+    spdlog::warn(
+        "{}: too large for the memory there is, computed in {} passes",
+        text_of(found->second),
+        result.num_passes);
   }
   handed_out_.erase(found);
   answered_.emplace(result.batch_id, result);
