@@ -19,7 +19,7 @@ auto read_part(const std::filesystem::path& path, Read read) {
     return read();
   } catch (const DataError& error) {
     throw DataError(fmt::format(
-        "{}; delete the part and limn computes its batches again: {}",
+        "{}; start again, and limn sets the part aside and computes its batches again: {}",
         error.what(),
         path.string()));
   }
