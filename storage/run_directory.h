@@ -54,8 +54,8 @@ struct OpenOptions {
   OwnershipOptions ownership = {};
 };
 
-// Owns: the run, from open() until destruction. Threads: one thread at a time, but for what is
-// const and clear_stop_request(), which any thread may call.
+// Owns: the run, from open() until destruction. Threads: one thread at a time, but for
+// stop_requested(), clear_stop_request() and check_still_owner(), which any thread may call.
 class RunDirectory {
  public:
   // Creates the directory and its parents, or opens the one of an earlier start. Once that has
