@@ -1,5 +1,6 @@
 #include "launch/run_command.h"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <iostream>
@@ -78,6 +79,12 @@ class Stopwatch {
   Clock::time_point start_ = Clock::now();
 };
 
+// Whether a batch was computed by an earlier release, which did not keep what was in it.
+bool has_unknown_contents(const RunDirectory& run_directory) {
+  return std::ranges::any_of(
+      run_directory.finished_contents(), [](const auto& batch) { return batch.second == 0; });
+}
+
 // A model that can compute. Borrows: all of it.
 struct LoadedModel {
   const ModelConfig& config;
@@ -122,10 +129,14 @@ class Run {
     agree(world_, [&] {
       if (!coordinates()) return;
       coordination_ = prepare_coordination(
-          job_, model, checkpoint, arithmetic, [&](const RunDirectory& run_directory) {
-            begin_journal(run_directory, mesh);
-          });
+          job_,
+          model,
+          checkpoint,
+          arithmetic,
+          command.mode,
+          [&](const RunDirectory& run_directory) { begin_journal(run_directory, mesh); });
       log_into_run_directory(command.log);
+      log_warnings();
       tell_of_survey();
       deadline_.emplace(command.max_hours, start_, slurm_job_end);
     });
@@ -192,7 +203,8 @@ class Run {
         StartShape{
             .ranks = rank_.num_ranks,
             .groups = mesh.num_groups(),
-            .tensor_parallel = mesh.tensor_parallel()});
+            .tensor_parallel = mesh.tensor_parallel(),
+            .epoch = run_directory.owner().epoch});
   }
 
   void tell_of_survey() {
@@ -238,7 +250,8 @@ class Run {
           TargetGenerationOptions{
               .path = generated_targets_path(job_.output.path),
               .num_samples = coordination_->survey.num_samples - coordination_->survey.num_skipped,
-              .targets_are_explained = !coordination_->finished_batches.empty(),
+              .targets_are_explained = has_unknown_contents(coordination_->run_directory),
+              .check_before_write = [this] { coordination_->run_directory.check_still_owner(); },
               .service = std::move(options)});
     });
     if (!is_done) return false;
@@ -246,6 +259,7 @@ class Run {
     agree(world_, [&] {
       if (!coordinates()) return;
       survey_generated_targets(*coordination_, job_);
+      log_warnings();
       tell_of_survey();
     });
     if (coordinates()) log_dataset();
@@ -330,6 +344,11 @@ class Run {
               journal_->failed(text);
               session_.abort(text.exit_code);
             }};
+  }
+
+  void log_warnings() {
+    for (const std::string& warning : coordination_->run_directory.take_warnings())
+      spdlog::warn("{}", warning);
   }
 
   void log_start(

@@ -74,6 +74,7 @@ bool holds_results(const fs::path& run_folder) {
 ordered_json start_fields(const fs::path& run_folder, const StartShape& shape) {
   ordered_json fields = {
       {"continues", holds_results(run_folder)},
+      {"epoch", shape.epoch},
       {"version", software_version()},
       {"host", host_name()},
       {"process", ::getpid()},
@@ -119,7 +120,8 @@ ordered_json count_or_null(std::int64_t count, bool is_known) {
 }  // namespace
 
 RunJournal::RunJournal(const fs::path& run_folder, const StartShape& shape)
-    : events_(event_log_path(run_folder)),
+    : epoch_(shape.epoch),
+      events_(event_log_path(run_folder)),
       metrics_(metrics_path(run_folder), first_metrics(run_folder)) {
   events_.append("start", start_fields(run_folder, shape));
 }
@@ -192,23 +194,31 @@ void RunJournal::stop_requested(std::string_view by, StopRequest request) {
 
 void RunJournal::stopped(ExitCode exit_code, std::int64_t num_durable_batches) {
   events_.append(
-      "stopped", {{"exit_code", static_cast<int>(exit_code)}, {"batches", num_durable_batches}});
+      "stopped",
+      ending({{"exit_code", static_cast<int>(exit_code)}, {"batches", num_durable_batches}}));
   end(false);
 }
 
 void RunJournal::done(std::int64_t num_durable_batches, double merge_seconds) {
   events_.append(
-      "done", {{"batches", num_durable_batches}, {"merge_seconds", rounded(merge_seconds)}});
+      "done",
+      ending({{"batches", num_durable_batches}, {"merge_seconds", rounded(merge_seconds)}}));
   end(true);
 }
 
 void RunJournal::failed(const FailureText& failure) {
-  events_.append("error", failure_fields(0, failure));
+  events_.append("error", ending(failure_fields(0, failure)));
   end(false);
 }
 
 void RunJournal::failed_elsewhere() {
   end(false);
+}
+
+ordered_json RunJournal::ending(const ordered_json& fields) const {
+  ordered_json whole = {{"epoch", epoch_}};
+  whole.update(fields);
+  return whole;
 }
 
 void RunJournal::end(bool is_complete) {

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include <nlohmann/json.hpp>
+
 #include "coordinator/batch_source.h"
 #include "coordinator/leader_service.h"
 #include "coordinator/progress.h"
@@ -19,6 +21,7 @@ struct StartShape {
   int ranks = 1;
   int groups = 1;
   int tensor_parallel = 1;
+  std::int64_t epoch = 0;  // RunOwner::epoch
 };
 
 // Keeps both files, from construction to destruction. Nothing here throws or fails the run.
@@ -50,6 +53,10 @@ class RunJournal {
  private:
   void end(bool is_complete);
 
+  // The start's epoch and these: one that has lost the run meanwhile is told from the next.
+  nlohmann::ordered_json ending(const nlohmann::ordered_json& fields) const;
+
+  std::int64_t epoch_;
   EventLog events_;
   MetricsFile metrics_;
 };

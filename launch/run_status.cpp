@@ -99,6 +99,7 @@ class HistoryReader {
         .tensor_parallel = number_field(event, "tensor_parallel"),
         .slurm_job_id = text_field(event, "slurm_job_id"),
         .slurm_restart_count = text_field(event, "slurm_restart_count")};
+    epoch_ = field<std::int64_t>(event, "epoch");
     history_.last_end.reset();
     history_.stop_asked_by.reset();
   }
@@ -109,9 +110,11 @@ class HistoryReader {
     history_.reading_s += seconds_field(event, "seconds");
   }
 
-  // Ranks may fail one after the other: the first one says why.
+  // Ranks may fail one after the other: the first one says why. An owner that lost the run may end
+  // after the next one has begun.
   void end(const json& event, const std::string& name, SystemTime time) {
-    if (history_.last_end) return;
+    const auto epoch = field<std::int64_t>(event, "epoch");
+    if (history_.last_end || (epoch && epoch_ && *epoch != *epoch_)) return;
     history_.last_end = {
         .event = name,
         .time = time,
@@ -126,6 +129,7 @@ class HistoryReader {
   }
 
   RunHistory history_;
+  std::optional<std::int64_t> epoch_;  // of the last start
   SystemTime last_event_;
 };
 

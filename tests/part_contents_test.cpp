@@ -46,7 +46,7 @@ class PartContentsTest : public testing::Test {
     for (const SampleRecord& record : part_records())
       writer.append(record);
     writer.write_part_contents(
-        std::vector<std::int64_t>{3, 8, 9, 20}, std::vector<std::int64_t>{7, 5});
+        std::vector<std::int64_t>{3, 8, 9, 20}, std::vector<PartBatch>{{.id = 7}, {.id = 5}});
     writer.close();
   }
 

@@ -77,7 +77,10 @@ void write_relevance_file(
     writer.append(sample.record);
     indices.push_back(sample.index);
   }
-  if (!is_complete) writer.write_part_contents(indices, batches);
+  std::vector<PartBatch> part_batches;
+  for (const std::int64_t batch : batches)
+    part_batches.push_back({.id = batch});
+  if (!is_complete) writer.write_part_contents(indices, part_batches);
   writer.close();
 }
 
@@ -219,6 +222,15 @@ TEST_F(RunStatusTest, TheFirstErrorOfAStartIsItsReason) {
   write_events({second_start("false"), other_rank, kErrorEvent});
   EXPECT_EQ(read().history.last_end->message, "no GPU");
   EXPECT_EQ(exit_code_of(read()), 70);
+}
+
+TEST_F(RunStatusTest, AnOwnerThatLostTheRunDoesNotEndTheNextOnesStart) {
+  const auto line = [](const char* event, int epoch) {
+    return fmt::format(
+        R"({{"time":"2026-03-01T11:29:00.000Z","event":"{}","epoch":{}}})", event, epoch);
+  };
+  write_events({line("start", 1), line("start", 2), line("error", 1), line("done", 2)});
+  EXPECT_EQ(read().history.last_end->event, "done");
 }
 
 TEST_F(RunStatusTest, AStartThatWasKilledIsResumableOnceAnythingIsSealed) {
