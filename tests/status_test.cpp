@@ -161,6 +161,8 @@ TEST_F(StatusTest, FollowsARunThatIsStoppedAndContinued) {
     EXPECT_GT(live["batches"]["total"], live["batches"]["done"]);
     EXPECT_GT(live["batches"]["done"], 0);
     EXPECT_EQ(live["last_start"]["ranks"], 1);
+    EXPECT_GT(live["owner"]["process"], 0);
+    EXPECT_EQ(live["owner"]["host"], live["last_start"]["host"]);
     EXPECT_EQ(live["last_end"], nullptr);
     program.signal(SIGUSR1);
     program.signal(SIGCONT);
