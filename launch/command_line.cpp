@@ -247,6 +247,8 @@ struct ProgramParser {
     app.require_subcommand(0, 1);
     for (const JobKey& key : job_keys())
       run.add_flag(fmt::format("--{}", key.name));
+    run.add_switch("--fresh");
+    run.add_switch("--extend");
     run.add_flag("--max-hours");
     run.add_flag("--log-level");
     run.add_flag("--log-file");
@@ -267,6 +269,10 @@ struct ProgramParser {
     for (const PlanText& text : kPlanTexts)
       plan.add_flag(text.flag);
     plan.add_argument("JOB");
+    status.add_switch("--json");
+    status.add_switch("--all");
+    status.add_switch("--exit-code");
+    status.add_argument("RUN_DIR");
 
     BenchOptions unread;
     for (const BenchNumber& number : bench_numbers(unread))
@@ -282,6 +288,7 @@ struct ProgramParser {
   CommandParser program{app, "limn"};
   CommandParser run{*app.add_subcommand("run"), "limn run"};
   CommandParser show{*app.add_subcommand("show"), "limn show"};
+  CommandParser status{*app.add_subcommand("status"), "limn status"};
   CommandParser bench{*app.add_subcommand("bench"), "limn bench"};
   CommandParser plan{*app.add_subcommand("plan"), "limn plan"};
   CommandParser merge{*app.add_subcommand("merge"), "limn merge"};
@@ -305,11 +312,19 @@ std::vector<JobOverride> job_overrides(const CommandParser& command) {
   return overrides;
 }
 
+StartMode start_mode(const CommandParser& run) {
+  if (run.has("--fresh") && run.has("--extend"))
+    throw usage_error(run.name(), "only one of --fresh and --extend expected");
+  if (run.has("--fresh")) return StartMode::Fresh;
+  return run.has("--extend") ? StartMode::Extend : StartMode::Continue;
+}
+
 RunCommand run_command(const CommandParser& run) {
   RunCommand command;
   command.job_path = run.sole_argument("JOB", "a job file");
   command.overrides = job_overrides(run);
   command.max_hours = run.positive_number("--max-hours");
+  command.mode = start_mode(run);
   command.log = log_options(run);
   return command;
 }
@@ -359,6 +374,15 @@ MergeCommand merge_command(const CommandParser& merge) {
   return command;
 }
 
+StatusCommand status_command(const CommandParser& status) {
+  return {
+      .options = {
+          .path = status.sole_argument("RUN_DIR", "a run directory"),
+          .as_json = status.has("--json"),
+          .all_failures = status.has("--all"),
+          .tells_by_exit_code = status.has("--exit-code")}};
+}
+
 // What the job would be.
 Job bench_job(const CommandParser& bench) {
   Job job;
@@ -406,7 +430,8 @@ BenchCommand bench_command(const CommandParser& bench) {
 
 // What is wrong with a line that does not begin with a command.
 UsageError no_command(const CommandParser& program) {
-  constexpr std::array<std::string_view, 5> kCommands = {"run", "show", "plan", "merge", "bench"};
+  constexpr std::array<std::string_view, 6> kCommands = {
+      "run", "show", "status", "plan", "merge", "bench"};
   const std::string expected = fmt::format(
       "{} or {}", fmt::join(kCommands.begin(), kCommands.end() - 1, ", "), kCommands.back());
   const std::optional<std::string> written = program.surplus_argument();
@@ -427,14 +452,15 @@ UsageError missing_value(const CommandParser& command, const CLI::ArgumentMismat
 }
 
 Command understood(const ProgramParser& parser) {
-  const auto& [app, program, run, show, bench, plan, merge] = parser;
+  const auto& [app, program, run, show, status, bench, plan, merge] = parser;
   if (run.has("--help")) return HelpRequest{run_help()};
   if (show.has("--help")) return HelpRequest{show_help()};
+  if (status.has("--help")) return HelpRequest{status_help()};
   if (bench.has("--help")) return HelpRequest{bench_help()};
   if (plan.has("--help")) return HelpRequest{plan_help()};
   if (merge.has("--help")) return HelpRequest{merge_help()};
   if (program.has("--help")) return HelpRequest{program_help()};
-  for (const CommandParser* command : {&program, &run, &show, &bench, &plan, &merge}) {
+  for (const CommandParser* command : {&program, &run, &show, &status, &bench, &plan, &merge}) {
     if (command->has("--version"))
       return VersionRequest{fmt::format("limn {}\n", software_version())};
   }
@@ -443,6 +469,7 @@ Command understood(const ProgramParser& parser) {
   if (program.surplus_argument()) throw no_command(program);
   if (run.was_given()) return run_command(run);
   if (show.was_given()) return show_command(show);
+  if (status.was_given()) return status_command(status);
   if (bench.was_given()) return bench_command(bench);
   if (plan.was_given()) return plan_command(plan);
   if (merge.was_given()) return merge_command(merge);

@@ -13,6 +13,8 @@
 #include "launch/merge_command.h"
 #include "launch/plan_command.h"
 #include "launch/show_command.h"
+#include "launch/status_command.h"
+#include "storage/run_directory.h"
 
 namespace limn {
 
@@ -21,12 +23,18 @@ struct RunCommand {
   std::filesystem::path job_path;
   std::vector<JobOverride> overrides;  // in the order of job_keys(); their values are not checked
   std::optional<double> max_hours;     // of this start
+  StartMode mode = StartMode::Continue;
   LogOptions log;
 };
 
 // limn show RUN_DIR|FILE
 struct ShowCommand {
   ShowOptions options;
+};
+
+// limn status RUN_DIR
+struct StatusCommand {
+  StatusOptions options;
 };
 
 // limn bench CONFIG, limn bench --collectives
@@ -55,6 +63,7 @@ struct VersionRequest {
 using Command = std::variant<
     RunCommand,
     ShowCommand,
+    StatusCommand,
     BenchCommand,
     PlanCommand,
     MergeCommand,

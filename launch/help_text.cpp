@@ -20,12 +20,13 @@ attention to that unit is suppressed.
 Usage:
   limn run JOB.toml [--KEY VALUE]...   explain a dataset
   limn show RUN_DIR|FILE               look at what was computed
+  limn status RUN_DIR                  look at how far a run is
   limn plan JOB.toml --sbatch FILE     write a script that submits it to Slurm
   limn merge OUT.h5 RUN_DIR|FILE...    put the results of shards together
   limn bench CONFIG                    measure how fast a model is here
   limn --version                       print the version
 
-`limn run --help` and so on tell more.
+`limn COMMAND --help` tells more of each.
 )";
 
 constexpr std::string_view kRunHelp =
@@ -42,6 +43,9 @@ and Ctrl-C end it at once and keep what is complete; the same a second time, two
 seconds later or more, does not wait for that either.
 
 Flags:
+  --fresh             begin anew; what an earlier start computed is kept in
+                      RUN_DIR/earlier-NNN
+  --extend            go on though the dataset has grown at its end
   --max-hours HOURS   stop in time to have used 0.99 of them
   --log-level LEVEL   trace, debug, info (default), warn or error
   --log-file PATH     append the log to this file, too
@@ -69,6 +73,23 @@ Flags:
   --width COLUMNS   columns to use, at least 40 (default: the terminal's)
   --version         print the version
   -h, --help        print this text
+)";
+
+constexpr std::string_view kStatusHelp =
+    R"(Tells how far a run is, whether it computes, was stopped or is complete, and
+which samples failed. It only reads, and may be asked at any time.
+
+Usage:
+  limn status RUN_DIR [--json] [--all] [--exit-code]
+
+Flags:
+  --json        print JSON; docs/status.md lists the keys
+  --all         list all samples that failed, not the first ten
+  --exit-code   end with 0 if the run is complete, 75 if it is to be continued
+                by the same command, 1 if nothing is computed yet, 2 while it
+                runs, else with the code of the error that ended its last start
+  --version     print the version
+  -h, --help    print this text
 )";
 
 constexpr std::string_view kBenchHelp =
@@ -235,6 +256,10 @@ std::string run_help() {
 
 std::string show_help() {
   return std::string(kShowHelp);
+}
+
+std::string status_help() {
+  return std::string(kStatusHelp);
 }
 
 std::string bench_help() {

@@ -103,6 +103,26 @@ TEST(CommandLineTest, TakesLogOptions) {
       "loud");
 }
 
+TEST(CommandLineTest, TakesWhoseStatusToTell) {
+  const StatusOptions plain = std::get<StatusCommand>(parse({"status", "runs/squad"})).options;
+  EXPECT_EQ(plain.path, "runs/squad");
+  EXPECT_FALSE(plain.as_json || plain.all_failures || plain.tells_by_exit_code);
+  const StatusOptions all =
+      std::get<StatusCommand>(parse({"status", "--json", "--all", "x", "--exit-code"})).options;
+  EXPECT_EQ(all.path, "x");
+  EXPECT_TRUE(all.as_json && all.all_failures && all.tells_by_exit_code);
+  EXPECT_EQ(refusal({"status"}), "limn status: a run directory expected; see limn status --help");
+}
+
+TEST(CommandLineTest, TakesWhatToDoWithAnEarlierStart) {
+  EXPECT_EQ(parse_run({"job.toml"}).mode, StartMode::Continue);
+  EXPECT_EQ(parse_run({"--fresh", "job.toml"}).mode, StartMode::Fresh);
+  EXPECT_EQ(parse_run({"job.toml", "--extend"}).mode, StartMode::Extend);
+  EXPECT_EQ(
+      refusal({"run", "job.toml", "--extend", "--fresh"}),
+      "limn run: only one of --fresh and --extend expected; see limn run --help");
+}
+
 TEST(CommandLineTest, TakesWhatToShow) {
   const ShowOptions all = parse_show({"runs/squad"});
   EXPECT_EQ(all.path, "runs/squad");
@@ -280,9 +300,11 @@ TEST(CommandLineTest, NamesTheCommandThatWasMeant) {
       "limn: unknown command, did you mean run; see limn --help: rnu");
   EXPECT_EQ(
       refusal({"job.toml"}),
-      "limn: unknown command, expected run, show, plan, merge or bench; see limn --help: job.toml");
+      "limn: unknown command, expected run, show, status, plan, merge or bench; see limn --help: "
+      "job.toml");
   EXPECT_EQ(
-      refusal({}), "limn: a command expected, run, show, plan, merge or bench; see limn --help");
+      refusal({}),
+      "limn: a command expected, run, show, status, plan, merge or bench; see limn --help");
 }
 
 TEST(CommandLineTest, RefusesArgumentsThatAreMissingOrTooMany) {
@@ -315,6 +337,7 @@ TEST(HelpTextTest, ReadsAsItDid) {
   expect_snapshot("program_help.txt", program_help());
   expect_snapshot("run_help.txt", run_help());
   expect_snapshot("show_help.txt", show_help());
+  expect_snapshot("status_help.txt", status_help());
   expect_snapshot("bench_help.txt", bench_help());
   expect_snapshot("plan_help.txt", plan_help());
   expect_snapshot("merge_help.txt", merge_help());
@@ -322,7 +345,8 @@ TEST(HelpTextTest, ReadsAsItDid) {
 
 TEST(HelpTextTest, FitsIntoEightyColumns) {
   std::istringstream lines(
-      program_help() + run_help() + show_help() + bench_help() + plan_help() + merge_help());
+      program_help() + run_help() + show_help() + status_help() + bench_help() + plan_help() +
+      merge_help());
   for (std::string line; std::getline(lines, line);)
     EXPECT_LE(line.size(), 80U) << line;
 }
