@@ -187,6 +187,8 @@ std::optional<std::string> objection_to_growth(
     const DataOptions& options, std::span<const DatasetFileContent> earlier) {
   const DatasetFiles dataset = find_dataset_files(options);
   const std::string where = options.path.string();
+  if (options.shard.count > 1)
+    return fmt::format("{}: is cut into shards (data.shard), which would begin elsewhere", where);
   const bool were_shards = !earlier.empty() && !earlier.front().name.empty();
   if (dataset.are_shards != were_shards) {
     return fmt::format(

@@ -66,7 +66,7 @@ ServiceOptions CoordinatorThread::options(const ProcessMesh& mesh, double timeou
     last_progress_ = progress;
     progress_line_.update(progress);
     journal_.progress(progress);
-    if (num_durable_batches() > 0) leave_with_on_second_signal(ExitCode::Stopped);
+    if (num_durable_batches() > 0) leave_on_stop_signal({.code = ExitCode::Stopped});
   };
   options.sealed = [this](const SealReport& part) { journal_.sealed(part); };
   options.sample_failed = [this](const FailedSample& sample) { journal_.sample_failed(sample); };

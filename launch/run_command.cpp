@@ -28,6 +28,7 @@
 #include "launch/run_deadline.h"
 #include "launch/run_journal.h"
 #include "launch/slurm_allocation.h"
+#include "launch/stop_signal.h"
 #include "launch/thread_count.h"
 #include "sharding/agreement.h"
 #include "sharding/device_choice.h"
@@ -48,14 +49,23 @@ namespace limn {
 
 namespace {
 
+// A rank that is not the coordinator's leaves by itself where nobody has ended it in this time.
+constexpr auto kForTheCoordinator = std::chrono::seconds(15);
+constexpr auto kAtOnce = std::chrono::milliseconds(0);
+
+ExitCode code_of_stop(std::int64_t num_durable_batches) {
+  return num_durable_batches == 0 ? ExitCode::NoProgress : ExitCode::Stopped;
+}
+
 ExitCode stopped_exit_code(std::int64_t num_durable_batches, const RunDirectory& run_directory) {
-  if (num_durable_batches == 0) {
-    spdlog::warn("stopped before any batch was finished: {}", run_directory.path().string());
-    return ExitCode::NoProgress;
+  const ExitCode code = code_of_stop(num_durable_batches);
+  const std::string path = run_directory.path().string();
+  if (code == ExitCode::NoProgress) {
+    spdlog::warn("stopped before any batch was finished: {}", path);
+  } else {
+    spdlog::info("stopped; the same command goes on where this one ended: {}", path);
   }
-  spdlog::info(
-      "stopped; the same command goes on where this one ended: {}", run_directory.path().string());
-  return ExitCode::Stopped;
+  return code;
 }
 
 // What model.dtype says, or the checkpoint.
@@ -297,6 +307,7 @@ class Run {
   template <typename Engine>
   bool compute(const ProcessMesh& mesh, Engine& engine, const CoordinatorThread::Make& make) {
     std::optional<CoordinatorThread> coordinator;
+    leave_on_stop_signal(while_computing());
     agree(world_, [&] {
       if (!coordinates()) return;
       coordinator.emplace(
@@ -321,8 +332,16 @@ class Run {
       coordinator->join();
       num_durable_batches_ += coordinator->num_durable_batches();
     }
+    leave_on_stop_signal({.code = code_of_stop(num_durable_batches_), .after = kAtOnce});
     throw_together(world_, coordinator ? coordinator->failure() : nullptr);
     return everyone_knows(coordinator && coordinator->outcome() == RunOutcome::Done);
+  }
+
+  // The coordinator seals what is complete and ends all ranks, at once or, if it has lost them, not
+  // at all.
+  Leaving while_computing() const {
+    if (coordinates()) return {.code = code_of_stop(num_durable_batches_)};
+    return {.code = ExitCode::Stopped, .after = kForTheCoordinator};
   }
 
   Patience patience() {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <thread>
 
@@ -15,8 +16,10 @@ namespace {
 // Outlives the thread that takes the signals, which nobody joins.
 std::atomic<StopRequest> most_urgent_request = StopRequest::None;  // NOLINT(*-global-variables)
 std::atomic<int> signal_of_request = 0;                            // NOLINT(*-global-variables)
-std::atomic<ExitCode> code_on_second_signal =                      // NOLINT(*-global-variables)
-    ExitCode::NoProgress;
+std::atomic<ExitCode> leaving_code = ExitCode::NoProgress;         // NOLINT(*-global-variables)
+std::atomic<std::int64_t> leaving_after_ms = 0;                    // NOLINT(*-global-variables)
+
+constexpr std::int64_t kNever = -1;
 
 // What comes within this time of the first signal is the same request.
 constexpr auto kOneRequest = std::chrono::seconds(2);
@@ -46,20 +49,28 @@ sigset_t stop_signals() {
   return signals;
 }
 
+[[noreturn]] void leave() {
+  _exit(static_cast<int>(leaving_code.load()));
+}
+
 [[noreturn]] void take(const sigset_t& signals) {
   using Clock = std::chrono::steady_clock;
   std::optional<Clock::time_point> asked_to_stop_now;
   while (true) {
-    int signal = 0;
-    if (sigwait(&signals, &signal) != 0) continue;
-    if (signal == SIGUSR1) {
-      raise_request(StopRequest::FinishPart, signal);
-      continue;
+    // Who was asked to stop may have to leave without being asked again.
+    const timespec look_every{.tv_sec = 0, .tv_nsec = 50'000'000};
+    const int signal = asked_to_stop_now ? sigtimedwait(&signals, nullptr, &look_every)
+                                         : sigwaitinfo(&signals, nullptr);
+    if (signal == SIGUSR1) raise_request(StopRequest::FinishPart, signal);
+    if (signal > 0 && signal != SIGUSR1) {
+      raise_request(StopRequest::Now, signal);
+      if (asked_to_stop_now && Clock::now() - *asked_to_stop_now >= kOneRequest) leave();
+      if (!asked_to_stop_now) asked_to_stop_now = Clock::now();
     }
-    raise_request(StopRequest::Now, signal);
-    if (!asked_to_stop_now) asked_to_stop_now = Clock::now();
-    if (Clock::now() - *asked_to_stop_now >= kOneRequest)
-      _exit(static_cast<int>(code_on_second_signal.load()));
+    const std::int64_t after_ms = leaving_after_ms.load();
+    if (asked_to_stop_now && after_ms != kNever &&
+        Clock::now() - *asked_to_stop_now >= std::chrono::milliseconds(after_ms))
+      leave();
   }
 }
 
@@ -71,8 +82,9 @@ void catch_stop_signals() {
   std::thread([signals] { take(signals); }).detach();
 }
 
-void leave_with_on_second_signal(ExitCode code) {
-  code_on_second_signal = code;
+void leave_on_stop_signal(const Leaving& leaving) {
+  leaving_code = leaving.code;
+  leaving_after_ms = leaving.after ? leaving.after->count() : kNever;
 }
 
 StopRequest requested_stop() {

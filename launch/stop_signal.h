@@ -1,6 +1,8 @@
 // The signals that ask a run to stop.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string_view>
 
 #include "coordinator/stop_request.h"
@@ -14,7 +16,7 @@ namespace limn {
 //
 // Slurm and mpirun send one signal up to three times within a second or so, and that is one
 // request. Two seconds after the first of SIGTERM, SIGINT and SIGHUP another one means that
-// somebody will not wait: the process ends at once, with the code of leave_with_on_second_signal().
+// somebody will not wait: the process ends at once. See also leave_on_stop_signal().
 //
 // They are blocked in the calling thread and in all threads that it starts from now on, and taken
 // by a thread of their own, for no handler may run on the thread that computes: generated matrix
@@ -33,7 +35,15 @@ StopRequest requested_stop();
 // Threads: any thread.
 std::string_view requesting_signal();
 
-// ExitCode::NoProgress until it is called. Threads: any thread.
-void leave_with_on_second_signal(ExitCode code);
+// How a process ends by itself that is asked to stop now.
+struct Leaving {
+  ExitCode code = ExitCode::NoProgress;
+  // So long after the request; nothing: not before it is asked a second time.
+  std::optional<std::chrono::milliseconds> after;
+};
+
+// From now on. Until it is called a process leaves at once: it has nothing yet to put in order.
+// Threads: any thread.
+void leave_on_stop_signal(const Leaving& leaving);
 
 }  // namespace limn

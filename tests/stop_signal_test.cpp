@@ -40,6 +40,7 @@ StopRequest awaited(StopRequest request) {
 StopRequest request_after(std::initializer_list<int> signals, StopRequest request) {
   return static_cast<StopRequest>(status_of_process([&] {
     catch_stop_signals();
+    leave_on_stop_signal({});
     for (const int signal : signals)
       kill(getpid(), signal);
     return static_cast<int>(awaited(request));
@@ -70,7 +71,7 @@ TEST(StopSignalTest, MakesOneRequestOfManySignals) {
 int status_after(std::initializer_list<int> signals, std::chrono::milliseconds pause) {
   return status_of_process([&] {
     catch_stop_signals();
-    leave_with_on_second_signal(ExitCode::Stopped);
+    leave_on_stop_signal({.code = ExitCode::Stopped});
     for (const int signal : signals) {
       kill(getpid(), signal);
       std::this_thread::sleep_for(pause);
@@ -88,6 +89,31 @@ TEST(StopSignalTest, LeavesAtOnceOnASecondSignal) {
   EXPECT_EQ(status_after({SIGUSR1, SIGUSR1, SIGTERM}, milliseconds(1100)), kNothingCaught);
 }
 
+TEST(StopSignalTest, LeavesAtOnceWithNothingToPutInOrder) {
+  const int status = status_of_process([] {
+    catch_stop_signals();
+    kill(getpid(), SIGUSR1);
+    if (awaited(StopRequest::FinishPart) != StopRequest::FinishPart) return kNothingCaught;
+    kill(getpid(), SIGTERM);
+    std::this_thread::sleep_for(std::chrono::seconds(10));
+    return kNothingCaught;
+  });
+  EXPECT_EQ(status, static_cast<int>(ExitCode::NoProgress));
+}
+
+TEST(StopSignalTest, LeavesWhenNobodyEndsIt) {
+  const int status = status_of_process([] {
+    catch_stop_signals();
+    leave_on_stop_signal({.code = ExitCode::Stopped, .after = std::chrono::milliseconds(400)});
+    kill(getpid(), SIGTERM);
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    if (requested_stop() != StopRequest::Now) return kNothingCaught;
+    std::this_thread::sleep_for(std::chrono::seconds(10));
+    return kNothingCaught;
+  });
+  EXPECT_EQ(status, static_cast<int>(ExitCode::Stopped));
+}
+
 TEST(StopSignalTest, LetsNowOutrankFinishPartInEitherOrder) {
   EXPECT_EQ(request_after({SIGUSR1, SIGTERM}, StopRequest::Now), StopRequest::Now);
   EXPECT_EQ(request_after({SIGTERM, SIGUSR1}, StopRequest::Now), StopRequest::Now);
@@ -96,6 +122,7 @@ TEST(StopSignalTest, LetsNowOutrankFinishPartInEitherOrder) {
 TEST(StopSignalTest, TakesSignalsFromOtherProcesses) {
   const int status = status_of_process([] {
     catch_stop_signals();
+    leave_on_stop_signal({});
     const pid_t parent = getpid();
     const pid_t sender = fork();
     if (sender == 0) _exit(kill(parent, SIGTERM));
@@ -109,6 +136,7 @@ TEST(StopSignalTest, LeavesSignalsIgnoredThatNohupIgnores) {
   const int status = status_of_process([] {
     signal(SIGHUP, SIG_IGN);
     catch_stop_signals();
+    leave_on_stop_signal({});
     kill(getpid(), SIGHUP);
     // Signals are taken in the order of their numbers: SIGUSR1 is the later one.
     kill(getpid(), SIGUSR1);
@@ -137,6 +165,7 @@ void wait_with_stack_in(std::vector<char>& memory, const std::atomic<int>& is_do
 TEST(StopSignalTest, WritesNothingWhereAComputingThreadHasItsStackPointer) {
   const int status = status_of_process([] {
     catch_stop_signals();
+    leave_on_stop_signal({});
     std::vector<char> memory(1 << 16, 'x');
     std::atomic<int> is_done = 0;
     std::thread sender([&] {
@@ -157,6 +186,7 @@ TEST(StopSignalTest, WritesNothingWhereAComputingThreadHasItsStackPointer) {
 TEST(StopSignalTest, LeavesOtherSignalsDeadly) {
   const int status = status_of_process([] {
     catch_stop_signals();
+    leave_on_stop_signal({});
     raise(SIGUSR2);
     return kNothingCaught;
   });
@@ -166,6 +196,7 @@ TEST(StopSignalTest, LeavesOtherSignalsDeadly) {
 TEST(StopSignalTest, DoesNotInterruptSystemCalls) {
   const int status = status_of_process([] {
     catch_stop_signals();
+    leave_on_stop_signal({});
     int ends[2] = {};
     if (pipe(ends) != 0) return 1;
     const pid_t parent = getpid();
