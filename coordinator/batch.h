@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace limn {
@@ -20,6 +22,7 @@ struct Perturbation {
 // Some perturbations of one sample, with all that a worker needs of the sample.
 struct BatchPiece {
   std::int64_t sample_index = 0;  // in the dataset
+  std::string sample_id;          // for a person
   std::vector<std::int32_t>
       tokens;  // prompt, then target without its last token: what the model is fed
   std::vector<std::int32_t> target_ids;
@@ -58,10 +61,24 @@ struct PieceResult {
 
 struct BatchResult {
   std::int64_t batch_id = 0;
+  std::int32_t num_sweeps = 1;  // more: memory did not hold the batch as a whole
   std::vector<PieceResult> pieces;
 
   bool operator==(const BatchResult&) const = default;
 };
+
+// Whether there is more than one perturbation.
+bool can_be_halved(const Batch& batch);
+
+// The first and the second half of its perturbations, in their order, as batches of the same id.
+// Requires: can_be_halved().
+std::pair<Batch, Batch> halves_of(const Batch& batch);
+
+// The result of the whole batch from those of its halves_of().
+BatchResult joined(const Batch& whole, BatchResult first, BatchResult second);
+
+// "batch 17, samples a, b, c and 5 more"
+std::string text_of(const Batch& batch);
 
 // Batches and results as bytes, for letters between ranks of one run (and of one architecture).
 // The readers throw InternalError when the bytes are not what the writers wrote.

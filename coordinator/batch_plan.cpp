@@ -65,6 +65,7 @@ bool have_same_prompt(const Sample& sample, const Sample& other) {
 BatchPiece piece_of(const Sample& sample) {
   BatchPiece piece;
   piece.sample_index = sample.index;
+  piece.sample_id = sample.record.id;
   piece.prompt_length = sample.prompt_length;
   for (const TokenRecord& token : sample.record.tokens)
     piece.tokens.push_back(token.id);

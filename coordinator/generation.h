@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace limn {
@@ -34,10 +36,20 @@ struct GeneratedTarget {
 
 struct GenerationResult {
   std::int64_t batch_id = 0;
+  std::int32_t num_passes = 1;           // more: memory did not hold the batch as a whole
   std::vector<GeneratedTarget> targets;  // as the prompts
 
   bool operator==(const GenerationResult&) const = default;
 };
+
+// As of a Batch: of the prompts.
+bool can_be_halved(const GenerationBatch& batch);
+std::pair<GenerationBatch, GenerationBatch> halves_of(const GenerationBatch& batch);
+GenerationResult joined(
+    const GenerationBatch& whole, GenerationResult first, GenerationResult second);
+
+// "batch 3 of prompts, records 12 to 15", records counted from 0
+std::string text_of(const GenerationBatch& batch);
 
 // As bytes, for letters between ranks of one run. The readers throw InternalError when the bytes
 // are not what the writers wrote.

@@ -96,6 +96,7 @@ struct ParallelOptions {
   int tensor_parallel = 1;
   std::int64_t batch_tokens = 16384;  // rows of one sweep
   std::string device = "auto";
+  double timeout_s = 600;  // of a collective
 
   bool operator==(const ParallelOptions&) const = default;
 };

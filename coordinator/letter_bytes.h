@@ -12,6 +12,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -34,6 +35,11 @@ class ByteWriter {
     static_assert(std::is_trivially_copyable_v<Value>);
     value(values.size());
     append(values.data(), values.size() * sizeof(Value));
+  }
+
+  void text(const std::string& text) {
+    value(text.size());
+    append(text.data(), text.size());
   }
 
   template <typename Value>
@@ -77,6 +83,11 @@ class ByteReader {
   void values(std::vector<Value>& values) {
     values.resize(count(sizeof(Value)));
     take(values.data(), values.size(), sizeof(Value));
+  }
+
+  void text(std::string& text) {
+    text.resize(count(1));
+    take(text.data(), text.size(), 1);
   }
 
   template <typename Value>

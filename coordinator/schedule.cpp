@@ -21,6 +21,16 @@ SampleRecord unmeasured(const Sample& sample) {
   return record;
 }
 
+// In memory, about.
+std::int64_t bytes_in(const SampleRecord& record) {
+  std::size_t bytes = sizeof record + record.text.size() + 4 * record.delta.size() +
+                      sizeof(TokenRecord) * record.tokens.size() +
+                      sizeof(TargetRecord) * record.targets.size();
+  for (const UnitRecord& unit : record.units)
+    bytes += sizeof unit + 4 * unit.tokens.size();
+  return static_cast<std::int64_t>(bytes);
+}
+
 bool all_finite(const std::vector<float>& values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
@@ -88,7 +98,7 @@ RunOutcome Schedule::run() {
   } catch (...) {
     // Whoever comes next has the run directory to himself.
     if (sealing_.valid()) sealing_.wait();
-    dealer_.dismiss();
+    has_left_in_order_ = dealer_.dismiss_soon();
     throw;
   }
 }
@@ -102,9 +112,10 @@ RunOutcome Schedule::serve() {
       return RunOutcome::Stopped;
     }
     if (request == StopRequest::FinishPart) takes_more_ = false;
-    if (takes_more_) hand_out();
+    if (takes_more_ && !waits_for_disk()) hand_out();
     dealer_.receive([this](auto bytes) { commit(result_from_bytes(bytes)); });
-    if (has_sealed()) end_seal();
+    dealer_.expect_results(options_.service.timeout_s);
+    if (!is_sealing()) end_seal();
     seal_if_due();
     reporter_.report_if_due(progress_);
   }
@@ -124,6 +135,8 @@ StopRequest Schedule::current_request() const {
 
 void Schedule::hand_out() {
   while (!source_is_dry_ && dealer_.has_taker()) {
+    takes_more_ = options_.service.has_time_for(dealer_.seconds_to_finish_next());
+    if (!takes_more_) return;
     auto planned = next_unfinished();
     if (!planned) return;
     dealer_.deal(to_bytes(planned->batch));
@@ -155,6 +168,13 @@ std::optional<PlannedBatch> Schedule::next_unfinished() {
 void Schedule::commit(const BatchResult& result) {
   const auto found = handed_out_.find(result.batch_id);
   check(found != handed_out_.end(), "a result of batch {}, which nobody has", result.batch_id);
+  if (result.num_sweeps > 1) {
+    spdlog::warn(
+        "{}: too large for the memory there is, computed in {} sweeps; a smaller "
+        "parallel.batch_tokens avoids it",
+        text_of(found->second.batch),
+        result.num_sweeps);
+  }
   commit(found->second, result);
   handed_out_.erase(found);
 }
@@ -164,12 +184,17 @@ void Schedule::commit(const PlannedBatch& planned, const BatchResult& result) {
   for (std::size_t i = 0; i < result.pieces.size(); ++i) {
     const Sample& sample = *planned.samples[i];
     const auto [entry, is_new] = part_.samples.try_emplace(sample.index);
-    if (is_new) entry->second = unmeasured(sample);
+    if (is_new) {
+      entry->second = unmeasured(sample);
+      part_bytes_ += bytes_in(entry->second);
+    }
     add_result(result.pieces[i], entry->second);
     clear_before_target_units(sample, result.pieces[i], entry->second);
   }
-  for (const auto& skipped : planned.skipped)
+  for (const auto& skipped : planned.skipped) {
     part_.samples.try_emplace(skipped->index, skipped->record);
+    part_bytes_ += bytes_in(skipped->record);
+  }
   part_.batch_ids.push_back(result.batch_id);
   progress_.rows_done += planned.work.rows;
   count_as_done(planned);
@@ -187,16 +212,30 @@ void Schedule::count_as_done(const PlannedBatch& planned) {
   }
 }
 
+// Whether there are so many results that wait for the part before theirs that more must not come.
+bool Schedule::waits_for_disk() {
+  if (!is_sealing() || part_bytes_ <= options_.most_unsealed_bytes) return false;
+  if (!std::exchange(has_told_of_slow_disk_, true)) {
+    spdlog::warn(
+        "{}: the disk is slower than the ranks: they wait until a part is on it; a longer "
+        "checkpoint.interval_s makes fewer and larger parts",
+        run_directory_.path().string());
+  }
+  return true;
+}
+
+// The part before must be on disk: what comes meanwhile makes this one larger.
 void Schedule::seal_if_due() {
   const auto interval = std::chrono::duration<double>(options_.interval_s);
-  if (Clock::now() - last_seal_ >= interval) begin_seal();
+  if (!is_sealing() && Clock::now() - last_seal_ >= interval) begin_seal();
 }
 
 // Waits for the part before, so that there are never more than two in memory.
 void Schedule::begin_seal() {
+  end_seal();
   last_seal_ = Clock::now();
   if (part_.empty()) return;
-  end_seal();
+  part_bytes_ = 0;
   std::ranges::sort(part_.batch_ids);
   sealing_ = std::async(std::launch::async, [this, part = std::exchange(part_, {})] {
     run_directory_.seal(part);
@@ -204,9 +243,9 @@ void Schedule::begin_seal() {
   });
 }
 
-bool Schedule::has_sealed() const {
+bool Schedule::is_sealing() const {
   return sealing_.valid() &&
-         sealing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+         sealing_.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
 }
 
 // Throws what sealing threw.

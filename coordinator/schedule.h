@@ -21,13 +21,15 @@ struct ScheduleOptions {
   DatasetSurvey survey;
   std::unordered_set<std::int64_t> finished_batches;  // those of the run directory
   double interval_s = 60;                             // between two seals
+  // Of results that wait for the part before theirs to be on disk: with more, nothing is dealt out.
+  std::int64_t most_unsealed_bytes = std::int64_t{256} << 20;
   ServiceOptions service;
 };
 
 // Deals out the batches of the plan. What is computed does not depend on the order in which results
 // arrive. Parts are sealed by a thread of their own, one after the other, while leaders are served:
-// a slow disk keeps no group waiting, until it takes longer for a part than the interval. Borrows:
-// all that it is made of.
+// a slow disk keeps no group waiting until memory is full of what waits for it. Borrows: all that
+// it is made of.
 class Schedule final : public LeaderService {
  public:
   Schedule(
@@ -45,6 +47,8 @@ class Schedule final : public LeaderService {
   // Seals what is complete before it returns.
   void abandon() override { dealer_.abandon(); }
 
+  bool has_left_in_order() const override { return has_left_in_order_; }
+
   // Those that are sealed.
   std::int64_t num_durable_batches() const override { return num_sealed_batches_; }
 
@@ -58,9 +62,10 @@ class Schedule final : public LeaderService {
   void commit(const BatchResult& result);
   void commit(const PlannedBatch& planned, const BatchResult& result);
   void count_as_done(const PlannedBatch& planned);
+  bool waits_for_disk();
   void seal_if_due();
   void begin_seal();
-  bool has_sealed() const;
+  bool is_sealing() const;
   void end_seal();
   void seal_everything();
 
@@ -74,8 +79,11 @@ class Schedule final : public LeaderService {
   std::map<std::int64_t, std::int64_t>
       open_perturbations_;  // by index of a sample that is under way
   OpenPart part_;
+  std::int64_t part_bytes_ = 0;        // about
   std::future<std::int64_t> sealing_;  // the batches of the part that is being sealed, if any
   std::int64_t num_sealed_batches_ = 0;
+  bool has_told_of_slow_disk_ = false;
+  bool has_left_in_order_ = true;
 
   Progress progress_;
   ProgressReporter reporter_;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "storage/error.h"
 
@@ -30,21 +31,21 @@ RunOutcome TargetGeneration::run() {
   try {
     return serve();
   } catch (...) {
-    dealer_.dismiss();
+    has_left_in_order_ = dealer_.dismiss_soon();
     throw;
   }
 }
 
 RunOutcome TargetGeneration::serve() {
   pass_over_finished();
-  bool takes_more = true;
-  while ((takes_more && next_) || !handed_out_.empty()) {
+  while ((takes_more_ && next_) || !handed_out_.empty()) {
     const StopRequest request =
         dealer_.is_abandoned() ? StopRequest::Now : options_.service.stop_request();
     if (request == StopRequest::Now) return RunOutcome::Stopped;
-    if (request == StopRequest::FinishPart) takes_more = false;
-    if (takes_more) hand_out();
+    if (request == StopRequest::FinishPart) takes_more_ = false;
+    if (takes_more_) hand_out();
     dealer_.receive([this](auto bytes) { take(generation_result_from_bytes(bytes)); });
+    dealer_.expect_results(options_.service.timeout_s);
     write_in_order();
     reporter_.report_if_due(progress_);
   }
@@ -92,6 +93,8 @@ bool TargetGeneration::is_finished(
 void TargetGeneration::hand_out() {
   const auto most_open = kMostOpen * std::ssize(options_.service.leaders);
   while (next_ && dealer_.has_taker() && next_->id - next_to_write_ < most_open) {
+    takes_more_ = options_.service.has_time_for(dealer_.seconds_to_finish_next());
+    if (!takes_more_) return;
     dealer_.deal(to_bytes(*next_));
     const std::int64_t id = next_->id;
     handed_out_.emplace(id, *std::exchange(next_, std::nullopt));
@@ -110,6 +113,12 @@ void TargetGeneration::take(const GenerationResult& result) {
             !result.targets[i].tokens.empty(),
         "an answer that does not fit record {}",
         prompts[i].record_index);
+  }
+  if (result.num_passes > 1) {
+    spdlog::warn(
+        "{}: too large for the memory there is, computed in {} passes",
+        text_of(found->second),
+        result.num_passes);
   }
   handed_out_.erase(found);
   answered_.emplace(result.batch_id, result);

@@ -35,6 +35,8 @@ class TargetGeneration final : public LeaderService {
 
   void abandon() override { dealer_.abandon(); }
 
+  bool has_left_in_order() const override { return has_left_in_order_; }
+
   std::int64_t num_durable_batches() const override { return num_durable_batches_; }
 
  private:
@@ -54,6 +56,8 @@ class TargetGeneration final : public LeaderService {
   std::map<std::int64_t, GenerationResult> answered_;   // that wait for one before them
   std::int64_t next_to_write_ = 0;
   std::int64_t num_durable_batches_ = 0;
+  bool takes_more_ = true;  // false once a stop was asked for
+  bool has_left_in_order_ = true;
 
   Progress progress_;
   ProgressReporter reporter_;

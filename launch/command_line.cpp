@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -111,6 +112,19 @@ class CommandParser {
     return number;
   }
 
+  // The value of a flag that takes a number above 0.
+  std::optional<double> positive_number(const std::string& flag) const {
+    const std::optional<std::string> written = value(flag);
+    if (!written) return std::nullopt;
+    double number = 0;
+    const char* const end = written->data() + written->size();
+    const auto [stopped_at, error] = std::from_chars(written->data(), end, number);
+    if (error != std::errc() || stopped_at != end || !std::isfinite(number) || number <= 0) {
+      throw usage_error(name_, fmt::format("{} must be a number above 0", flag), *written);
+    }
+    return number;
+  }
+
   // The first argument that nothing asked for.
   std::optional<std::string> surplus_argument() const {
     const std::vector<std::string> surplus = app_.remaining();
@@ -201,6 +215,7 @@ struct ProgramParser {
     app.require_subcommand(0, 1);
     for (const JobKey& key : job_keys())
       run.add_flag(fmt::format("--{}", key.name));
+    run.add_flag("--max-hours");
     run.add_flag("--log-level");
     run.add_flag("--log-file");
     run.add_argument("JOB");
@@ -242,6 +257,7 @@ RunCommand run_command(const CommandParser& run) {
     if (const auto value = run.value(fmt::format("--{}", key.name)))
       command.overrides.push_back({.key = std::string(key.name), .value = *value});
   }
+  command.max_hours = run.positive_number("--max-hours");
   command.log = log_options(run);
   return command;
 }

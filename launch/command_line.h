@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -17,6 +18,7 @@ namespace limn {
 struct RunCommand {
   std::filesystem::path job_path;
   std::vector<JobOverride> overrides;  // in the order of job_keys(); their values are not checked
+  std::optional<double> max_hours;     // of this start
   LogOptions log;
 };
 

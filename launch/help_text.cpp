@@ -34,10 +34,13 @@ Usage:
   mpirun -n RANKS limn run JOB.toml [--KEY VALUE]...
 
 A run that was stopped or killed is continued by the same command. SIGUSR1, or a
-file `stop` in the run directory, ends it after the current part; SIGTERM and
-Ctrl-C end it at once. What was computed by then is kept.
+file `stop` in the run directory, ends it after the batches that are being
+computed, and so does the end of the Slurm job that it runs in; SIGTERM, SIGHUP
+and Ctrl-C end it at once, with what was computed by then kept; the same a second
+time, two seconds later or more, does not wait for that either.
 
 Flags:
+  --max-hours HOURS   stop in time to have used 0.99 of them
   --log-level LEVEL   trace, debug, info (default), warn or error
   --log-file PATH     append the log to this file, too
   --version           print the version

@@ -317,6 +317,11 @@ constexpr std::array kJobKeys = {
         KeyEffect::Neutral,
         WordRule{kDevices, {}},
         "where the model runs; auto: on GPUs if there are any"),
+    key<&Job::parallel, &ParallelOptions::timeout_s>(
+        "parallel.timeout_s",
+        KeyEffect::Neutral,
+        NumberRule{.minimum = 0, .minimum_is = NumberRule::Minimum::Excluded},
+        "seconds a rank waits for another one before the run ends, naming it"),
     key<&Job::checkpoint, &CheckpointOptions::interval_s>(
         "checkpoint.interval_s",
         KeyEffect::Neutral,

@@ -22,6 +22,8 @@
 #include "launch/coordinator_thread.h"
 #include "launch/job_file.h"
 #include "launch/logging.h"
+#include "launch/run_deadline.h"
+#include "launch/slurm_allocation.h"
 #include "launch/thread_count.h"
 #include "sharding/agreement.h"
 #include "sharding/device_choice.h"
@@ -86,7 +88,11 @@ class Run {
     const at::Device device = agree(world_, [&] { return choose_device(job_.parallel.device); });
     const ProcessMesh mesh = agree(world_, [&] {
       return ProcessMesh::create(
-          session_.rank(), session_.size(), job_.parallel.tensor_parallel, device);
+          session_.rank(),
+          session_.size(),
+          job_.parallel.tensor_parallel,
+          device,
+          job_.parallel.timeout_s);
     });
     const ModelConfig model = agree(world_, [&] { return load_model_config(job_.model.path); });
     const Checkpoint checkpoint = agree(world_, [&] { return Checkpoint(job_.model.path); });
@@ -97,6 +103,7 @@ class Run {
       if (!coordinates()) return;
       coordination_ = prepare_coordination(job_, model, checkpoint, arithmetic);
       log_into_run_directory(command.log);
+      deadline_.emplace(command.max_hours, start_, slurm_job_end);
     });
     if (everyone_knows(coordinates() && coordination_->run_directory.is_complete())) {
       if (coordinates()) log_result("nothing left to do");
@@ -201,10 +208,7 @@ class Run {
     agree(world_, [&] {
       if (!coordinates()) return;
       coordinator.emplace(
-          mesh, coordination_->run_directory, make, [this](std::int64_t num_durable_batches) {
-            session_.abort(stopped_exit_code(
-                num_durable_batches_ + num_durable_batches, coordination_->run_directory));
-          });
+          mesh, coordination_->run_directory, *deadline_, job_.parallel.timeout_s, make, job_end());
     });
     try {
       run_worker(mesh, engine);
@@ -220,6 +224,21 @@ class Run {
     }
     throw_together(world_, coordinator ? coordinator->failure() : nullptr);
     return everyone_knows(coordinator && coordinator->outcome() == RunOutcome::Done);
+  }
+
+  JobEnd job_end() {
+    return {
+        .leave =
+            [this](std::int64_t num_durable_batches) {
+              session_.abort(stopped_exit_code(
+                  num_durable_batches_ + num_durable_batches, coordination_->run_directory));
+            },
+        .fail =
+            [this](const std::exception_ptr& failure) {
+              const FailureText text = failure_text(failure);
+              log_failure(text);
+              session_.abort(text.exit_code);
+            }};
   }
 
   void log_start(
@@ -293,10 +312,12 @@ class Run {
   }
 
   MpiSession& session_;
+  RunDeadline::Clock::time_point start_ = RunDeadline::Clock::now();
   Communicator& world_;
   LogRank rank_;
   Job job_;
   std::optional<Coordination> coordination_;  // of the coordinator's rank
+  std::optional<RunDeadline> deadline_;       // of the coordinator's rank
   std::int64_t num_durable_batches_ = 0;      // of this start
 };
 

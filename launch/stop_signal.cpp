@@ -1,11 +1,12 @@
 #include "launch/stop_signal.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <optional>
 #include <thread>
-
-#include "storage/error.h"
 
 namespace limn {
 
@@ -13,6 +14,11 @@ namespace {
 
 // Outlives the thread that takes the signals, which nobody joins.
 std::atomic<StopRequest> most_urgent_request = StopRequest::None;  // NOLINT(*-global-variables)
+std::atomic<ExitCode> code_on_second_signal =                      // NOLINT(*-global-variables)
+    ExitCode::NoProgress;
+
+// What comes within this time of the first signal is the same request.
+constexpr auto kOneRequest = std::chrono::seconds(2);
 
 void raise_request(StopRequest request) {
   StopRequest known = most_urgent_request.load();
@@ -38,10 +44,19 @@ sigset_t stop_signals() {
 }
 
 [[noreturn]] void take(const sigset_t& signals) {
+  using Clock = std::chrono::steady_clock;
+  std::optional<Clock::time_point> asked_to_stop_now;
   while (true) {
     int signal = 0;
     if (sigwait(&signals, &signal) != 0) continue;
-    raise_request(signal == SIGUSR1 ? StopRequest::FinishPart : StopRequest::Now);
+    if (signal == SIGUSR1) {
+      raise_request(StopRequest::FinishPart);
+      continue;
+    }
+    raise_request(StopRequest::Now);
+    if (!asked_to_stop_now) asked_to_stop_now = Clock::now();
+    if (Clock::now() - *asked_to_stop_now >= kOneRequest)
+      _exit(static_cast<int>(code_on_second_signal.load()));
   }
 }
 
@@ -51,6 +66,10 @@ void catch_stop_signals() {
   const sigset_t signals = stop_signals();
   check(pthread_sigmask(SIG_BLOCK, &signals, nullptr) == 0, "the signals cannot be blocked");
   std::thread([signals] { take(signals); }).detach();
+}
+
+void leave_with_on_second_signal(ExitCode code) {
+  code_on_second_signal = code;
 }
 
 StopRequest requested_stop() {

@@ -2,12 +2,17 @@
 #pragma once
 
 #include "coordinator/stop_request.h"
+#include "storage/error.h"
 
 namespace limn {
 
 // From now on SIGUSR1 (StopRequest::FinishPart) and SIGTERM, SIGINT and SIGHUP (StopRequest::Now)
 // end nothing by themselves but are remembered for requested_stop(). SIGINT and SIGHUP stay ignored
 // if they are, as under nohup.
+//
+// Slurm and mpirun send one signal up to three times within a second or so, and that is one
+// request. Two seconds after the first of SIGTERM, SIGINT and SIGHUP another one means that
+// somebody will not wait: the process ends at once, with the code of leave_with_on_second_signal().
 //
 // They are blocked in the calling thread and in all threads that it starts from now on, and taken
 // by a thread of their own, for no handler may run on the thread that computes: generated matrix
@@ -21,5 +26,8 @@ void catch_stop_signals();
 // The most urgent request so far. Requests are never withdrawn, and many signals are one request.
 // A signal is seen within moments of its arrival. Threads: any thread.
 StopRequest requested_stop();
+
+// ExitCode::NoProgress until it is called. Threads: any thread.
+void leave_with_on_second_signal(ExitCode code);
 
 }  // namespace limn

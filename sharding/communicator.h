@@ -3,9 +3,17 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "storage/error.h"
+
 namespace limn {
 
 enum class ReduceOp { Sum, Max };
+
+// A partner could not go on with what the group does: see Communicator::give_up().
+class PartnerGaveUp : public InternalError {
+ public:
+  PartnerGaveUp() : InternalError("a partner gave up what the group did") {}
+};
 
 // Every member function but rank(), size() and synchronize() is collective: all ranks of the group
 // call it, in the same order and with tensors of the same shape and dtype. Tensors are contiguous
@@ -30,6 +38,15 @@ class Communicator {
 
   // Overwrites `values` with those of `root`. Waits.
   virtual void broadcast(at::Tensor& values, int root) = 0;
+
+  // Instead of the next collective: whichever it is for the partners, theirs throws PartnerGaveUp,
+  // and nobody is ahead of the others then. Waits for them. Throws InternalError on GPUs with
+  // partners, whose collectives are under way already: the group is aborted.
+  virtual void give_up() = 0;
+
+  // A collective without values, for a partner that gives up after the last other one. Does nothing
+  // on GPUs. Waits.
+  virtual void meet() = 0;
 
   // Lets the host wait until this rank's GPU has done all that is enqueued on its current stream,
   // watching for partners that fail, which a copy to the host would not: it would wait for ever.

@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include <ATen/Context.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <fmt/format.h>
 
@@ -99,6 +100,10 @@ at::Device use_gpu(int index) {
   context.setAllowFP16ReductionCuBLAS(false);
   context.setAllowFP16AccumulationCuBLAS(false);
   return device;
+}
+
+void release_cached_memory(at::Device device) {
+  if (device.is_cuda()) c10::cuda::CUDACachingAllocator::emptyCache();
 }
 
 std::string device_text(at::Device device) {

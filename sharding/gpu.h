@@ -38,6 +38,9 @@ void load_gpu_support();
 // float16 are float32 throughout. Throws JobError when ATen's support of GPUs cannot be loaded.
 at::Device use_gpu(int index);
 
+// Gives memory that ATen keeps for later back to the GPU; on CPUs it keeps none.
+void release_cached_memory(at::Device device);
+
 // "cpu", or "cuda:0 NVIDIA H200".
 std::string device_text(at::Device device);
 

@@ -7,8 +7,6 @@
 
 #include <ATen/ATen.h>
 
-#include "sharding/idle_wait.h"
-
 namespace limn {
 
 namespace {
@@ -45,19 +43,33 @@ void in_countable_pieces(at::Tensor& values, Collective&& collective) {
 
 }  // namespace
 
-MpiCommunicator::MpiCommunicator(MpiComm comm)
+MpiCommunicator::MpiCommunicator(MpiComm comm, double timeout_s)
     : comm_(std::move(comm)),
+      roll_call_(comm_, timeout_s),
       rank_(comm_.rank()),
       size_(comm_.size()) {}
 
-void MpiCommunicator::wait_for_partners() const {
+void MpiCommunicator::wait_for_partners() {
+  if (somebody_gives_up(false)) throw PartnerGaveUp();
+}
+
+void MpiCommunicator::give_up() {
+  somebody_gives_up(true);
+}
+
+// Returns when all have come, for a collective or to give up.
+bool MpiCommunicator::somebody_gives_up(bool i_do) {
+  i_give_up_ = i_do ? 1 : 0;
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Ibarrier(comm_.get(), &request), "MPI_Ibarrier");
-  wait_idle([&] {
+  check_mpi(
+      MPI_Iallreduce(&i_give_up_, &somebody_gives_up_, 1, MPI_INT, MPI_MAX, comm_.get(), &request),
+      "MPI_Iallreduce");
+  roll_call_.wait([&] {
     int arrived = 0;
     check_mpi(MPI_Test(&request, &arrived, MPI_STATUS_IGNORE), "MPI_Test");
     return arrived != 0;
   });
+  return somebody_gives_up_ != 0;
 }
 
 void MpiCommunicator::all_reduce(at::Tensor& values, ReduceOp op) {

@@ -1,20 +1,17 @@
 // MPI's handles and return codes, wrapped once. Private to sharding.
 #pragma once
 
-#include <string>
 #include <utility>
 
 #include <mpi.h>
 
+#include "sharding/node_name.h"
 #include "storage/error.h"
 
 namespace limn {
 
 // Throws InternalError with MPI's own words unless `code` is MPI_SUCCESS.
 void check_mpi(int code, const char* call);
-
-// The name of the node that this rank runs on.
-std::string node_name();
 
 // Owns: one communicator, freed at the end. Threads: as the communicator inside.
 class MpiComm {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -14,10 +15,6 @@
 namespace limn {
 
 namespace {
-
-// The ranks of a group do the same things at the same time, and what is waited for here is done by
-// the host: who is so late does not come any more.
-constexpr std::chrono::minutes kPatience(5);
 
 // NCCL's own word, and the last thing that went wrong in this process as far as it knows.
 std::string text_of(ncclResult_t result, ncclComm* comm) {
@@ -52,12 +49,15 @@ std::string nccl_version() {
   return fmt::format("{}.{}.{}", version / 10000, version % 10000 / 100, version % 100);
 }
 
-NcclCommunicator::NcclCommunicator(const MpiComm& ranks, at::Device device)
-    : rank_(ranks.rank()),
-      size_(ranks.size()),
+NcclCommunicator::NcclCommunicator(MpiComm ranks, at::Device device, double timeout_s)
+    : ranks_(std::move(ranks)),
+      roll_call_(ranks_, timeout_s),
+      timeout_s_(timeout_s),
+      rank_(ranks_.rank()),
+      size_(ranks_.size()),
       device_(device) {
   check(device.is_cuda() && device.has_index(), "NCCL does not run on {}", device.str());
-  const ncclUniqueId id = agree_on_id(ranks);
+  const ncclUniqueId id = agree_on_id(ranks_);
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   // No call waits inside of NCCL for a partner, where nothing could end the wait.
   config.blocking = 0;
@@ -101,15 +101,16 @@ void NcclCommunicator::complete(const char* call, ncclResult_t result) {
   // NCCL may still be at it on a thread of its own: until it is done, no other call may be made
   // and nothing may be enqueued behind this one. Asked even after a success, for what was enqueued
   // before may have failed since.
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  const auto start = std::chrono::steady_clock::now();
   wait_idle([&] {
     ncclResult_t state = ncclSuccess;
     const ncclResult_t asked = ncclCommGetAsyncError(comm_.get(), &state);
     if (asked != ncclSuccess) fail("ncclCommGetAsyncError", text_of(asked, comm_.get()));
     if (state == ncclSuccess) return true;
     if (state != ncclInProgress) fail(call, text_of(state, comm_.get()));
-    if (std::chrono::steady_clock::now() > deadline) {
-      fail(call, fmt::format("a partner did not come within {} minutes", kPatience.count()));
+    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - start;
+    if (waited.count() > timeout_s_) {
+      fail(call, fmt::format("a partner did not come within {:.0f} s", timeout_s_));
     }
     return false;
   });
@@ -190,9 +191,15 @@ void NcclCommunicator::broadcast(at::Tensor& values, int root) {
   });
 }
 
+// What partners have enqueued waits for this rank: nothing is left but to abort.
+void NcclCommunicator::give_up() {
+  if (size_ > 1) fail("a sweep", "this rank gave up");
+}
+
+// A host that is far ahead of its GPU waits here for a whole batch.
 void NcclCommunicator::synchronize() {
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream(device_.index());
-  wait_idle([&] {
+  roll_call_.wait([&] {
     throw_if_failed();
     return stream.query();
   });

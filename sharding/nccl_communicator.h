@@ -2,6 +2,7 @@
 #pragma once
 
 #include <exception>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -10,6 +11,7 @@
 
 #include "sharding/communicator.h"
 #include "sharding/mpi_handle.h"
+#include "sharding/roll_call.h"
 
 namespace limn {
 
@@ -20,16 +22,17 @@ std::string nccl_version();
 // returns once they are enqueued: the host never waits for a GPU but in synchronize(). Takes
 // tensors on its own device alone, of float32, float64, bfloat16, float16 and int64. A call throws
 // InternalError when NCCL reports a failure, of this call or of an earlier one, or when a partner
-// does not come for minutes; then the group is aborted, so that the partners do not wait for this
-// rank, and every later call throws.
+// does not come within `timeout_s`; then the group is aborted, so that the partners do not wait for
+// this rank, and every later call throws.
 //
 // The end is collective, too: it waits for what was enqueued, then for the partners. While an
 // exception unwinds, and after a failure, the group is aborted instead. Comes before MPI's end.
 class NcclCommunicator : public Communicator {
  public:
-  // The ranks of `ranks`, each on a GPU of its own, readied for use. Collective over `ranks`, which
-  // is not needed afterwards. Throws InternalError, on every rank, when NCCL cannot connect them.
-  NcclCommunicator(const MpiComm& ranks, at::Device device);
+  // The ranks of `ranks`, each on a GPU of its own, readied for use. Collective over `ranks`.
+  // Throws InternalError, on every rank, when NCCL cannot connect them.
+  NcclCommunicator(
+      MpiComm ranks, at::Device device, double timeout_s = std::numeric_limits<double>::infinity());
   ~NcclCommunicator() override;
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
@@ -41,6 +44,10 @@ class NcclCommunicator : public Communicator {
   void all_reduce(at::Tensor& values, ReduceOp op) override;
   at::Tensor all_gather(const at::Tensor& values) override;
   void broadcast(at::Tensor& values, int root) override;
+  void give_up() override;
+
+  void meet() override {}
+
   void synchronize() override;
 
  private:
@@ -60,6 +67,9 @@ class NcclCommunicator : public Communicator {
   void close();
   [[noreturn]] void fail(const char* call, const std::string& reason);
 
+  MpiComm ranks_;
+  RollCall roll_call_;  // borrows ranks_
+  double timeout_s_;
   int rank_;
   int size_;
   at::Device device_;

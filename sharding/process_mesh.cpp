@@ -52,13 +52,13 @@ void warn_of_spread(const MpiComm& ranks, int group) {
 }
 
 std::unique_ptr<Communicator> tensor_communicator(
-    int group, int tensor_parallel, at::Device device) {
+    int group, int tensor_parallel, at::Device device, double timeout_s) {
   // Collective over the world, so made even where a group has one rank.
   MpiComm comm = MpiComm::split_world(group);
   if (tensor_parallel == 1) return std::make_unique<LocalCommunicator>();
-  if (device.is_cpu()) return std::make_unique<MpiCommunicator>(std::move(comm));
+  if (device.is_cpu()) return std::make_unique<MpiCommunicator>(std::move(comm), timeout_s);
   warn_of_spread(comm, group);
-  return std::make_unique<NcclCommunicator>(comm, device);
+  return std::make_unique<NcclCommunicator>(std::move(comm), device, timeout_s);
 }
 
 }  // namespace
@@ -68,7 +68,7 @@ std::unique_ptr<Communicator> world_communicator() {
 }
 
 ProcessMesh ProcessMesh::create(
-    int world_rank, int world_size, int tensor_parallel, at::Device device) {
+    int world_rank, int world_size, int tensor_parallel, at::Device device, double timeout_s) {
   if (world_size % tensor_parallel != 0) {
     throw JobError(fmt::format(
         "parallel.tensor_parallel must divide the number of ranks; start a multiple of {} ranks, "
@@ -80,14 +80,16 @@ ProcessMesh ProcessMesh::create(
   if (world_rank == 0 && device.is_cuda() && tensor_parallel > 1) {
     spdlog::info("NCCL {}", nccl_version());
   }
-  return ProcessMesh(world_rank, world_size, tensor_parallel, device);
+  return ProcessMesh(world_rank, world_size, tensor_parallel, device, timeout_s);
 }
 
-ProcessMesh::ProcessMesh(int world_rank, int world_size, int tensor_parallel, at::Device device)
+ProcessMesh::ProcessMesh(
+    int world_rank, int world_size, int tensor_parallel, at::Device device, double timeout_s)
     : world_rank_(world_rank),
       world_size_(world_size),
       tensor_parallel_(tensor_parallel),
-      tensor_ranks_(tensor_communicator(world_rank / tensor_parallel, tensor_parallel, device)),
+      tensor_ranks_(
+          tensor_communicator(world_rank / tensor_parallel, tensor_parallel, device, timeout_s)),
       mailbox_(Mailbox::open()) {}
 
 }  // namespace limn

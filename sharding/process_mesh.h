@@ -1,6 +1,7 @@
 // The ranks of a run as groups x tensor ranks.
 #pragma once
 
+#include <limits>
 #include <memory>
 
 #include <c10/core/Device.h>
@@ -20,9 +21,14 @@ class ProcessMesh {
   // Groups that compute on `device`, this rank's own (see choose_device); all ranks have one of the
   // same kind. Collective over all ranks. Throws JobError, on every rank, when tensor_parallel does
   // not divide the number of ranks, and InternalError when GPUs cannot be connected. Warns of
-  // groups of GPUs that are spread over nodes.
+  // groups of GPUs that are spread over nodes. A rank whose partners do not come to a collective of
+  // the group within `timeout_s` throws InternalError that names them.
   static ProcessMesh create(
-      int world_rank, int world_size, int tensor_parallel, at::Device device = at::kCPU);
+      int world_rank,
+      int world_size,
+      int tensor_parallel,
+      at::Device device = at::kCPU,
+      double timeout_s = std::numeric_limits<double>::infinity());
 
   int world_rank() const { return world_rank_; }
 
@@ -45,7 +51,8 @@ class ProcessMesh {
   const Mailbox& mailbox() const { return mailbox_; }
 
  private:
-  ProcessMesh(int world_rank, int world_size, int tensor_parallel, at::Device device);
+  ProcessMesh(
+      int world_rank, int world_size, int tensor_parallel, at::Device device, double timeout_s);
 
   int world_rank_;
   int world_size_;

@@ -31,6 +31,10 @@ class TimedCommunicator : public Communicator {
   at::Tensor all_gather(const at::Tensor& values) override;
   void broadcast(at::Tensor& values, int root) override;
 
+  void give_up() override { ranks_.give_up(); }
+
+  void meet() override { ranks_.meet(); }
+
   void synchronize() override { ranks_.synchronize(); }
 
   // From now on every call waits for the device before and after, so that its time is its own: the

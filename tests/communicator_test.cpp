@@ -48,6 +48,35 @@ double thread_seconds() {
 
 }  // namespace
 
+TYPED_TEST(CommunicatorTest, TellsPartnersThatOneGaveUp) {
+  Communicator& ranks = *this->group;
+  if (ranks.size() == 1) GTEST_SKIP() << "one rank has no partners";
+  // Before the first, in the middle, and after the last collective of a piece of work.
+  for (int gives_up_at = 0; gives_up_at <= 3; ++gives_up_at) {
+    const bool gives_up = ranks.rank() == gives_up_at % ranks.size();
+    int num_done = 0;
+    const auto work = [&] {
+      at::Tensor values = at::ones({3}, at::kFloat);
+      for (; num_done < 3; ++num_done) {
+        if (gives_up && num_done == gives_up_at) return ranks.give_up();
+        ranks.all_reduce(values, ReduceOp::Sum);
+      }
+      if (gives_up) return ranks.give_up();
+      ranks.meet();
+    };
+    if (gives_up) {
+      work();
+    } else {
+      EXPECT_THROW(work(), PartnerGaveUp);
+    }
+    EXPECT_EQ(num_done, gives_up_at);
+    // All are at the same place.
+    at::Tensor sum = at::ones({1}, at::kFloat);
+    ranks.all_reduce(sum, ReduceOp::Sum);
+    EXPECT_EQ(sum.item<float>(), static_cast<float>(ranks.size()));
+  }
+}
+
 TYPED_TEST(CommunicatorTest, SumsOverTheRanks) {
   Communicator& ranks = *this->group;
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kLong}) {

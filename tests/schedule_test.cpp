@@ -92,11 +92,14 @@ std::optional<Bytes> true_answer(const Batch& batch) {
 
 // One start of a run, as far as the schedule sees it.
 struct StartOptions {
-  double interval_s = 1e9;  // nothing is sealed before the end
+  double interval_s = 1e9;               // nothing is sealed before the end
+  std::int64_t most_unsealed_bytes = 0;  // the leaders wait for every part
   Answer answer = true_answer;
   std::function<StopRequest(const Schedule&)> stop_request = [](const Schedule&) {
     return StopRequest::None;
   };
+  std::function<bool(double)> has_time_for = [](double) { return true; };
+  double timeout_s = 600;
   // Before the schedule begins.
   std::function<void()> sabotage = [] {};
   // Whether some rank leaves in the middle of it, so that letters stay behind.
@@ -156,6 +159,9 @@ class Coordinator {
     schedule_options.survey = survey_;
     schedule_options.finished_batches = run_directory_.finished_batches();
     schedule_options.interval_s = options.interval_s;
+    schedule_options.most_unsealed_bytes = options.most_unsealed_bytes;
+    schedule_options.service.has_time_for = options.has_time_for;
+    schedule_options.service.timeout_s = options.timeout_s;
     for (int group = 0; group < mesh.num_groups(); ++group)
       schedule_options.service.leaders.push_back(mesh.leader_of(group));
     schedule_options.service.stop_request = [this, wanted = options.stop_request] {
@@ -335,7 +341,10 @@ TEST_F(ScheduleTest, MergesEverySampleFromItsBatches) {
 }
 
 TEST_F(ScheduleTest, GivesTheSameFileHoweverOftenItSeals) {
-  EXPECT_EQ(complete("often", {.interval_s = 0}), complete("once"));
+  const std::string once = complete("once");
+  EXPECT_EQ(complete("often", {.interval_s = 0}), once);
+  // However many results wait for the disk.
+  EXPECT_EQ(complete("without waiting", {.interval_s = 0, .most_unsealed_bytes = 1 << 20}), once);
 }
 
 TEST_F(ScheduleTest, HandsOutEveryBatchOnce) {
@@ -374,6 +383,31 @@ TEST_F(ScheduleTest, FinishPartStopsAndAResumeCompletesTheSameFile) {
   }
   const std::string resumed = complete("run");
   // What was handed out before the stop was sealed, so nobody computed it again.
+  EXPECT_THAT(times_handed_out(), Each(1));
+  EXPECT_EQ(resumed, complete("whole"));
+}
+
+TEST_F(ScheduleTest, HandsOutNoBatchForWhichThereIsNoTime) {
+  // Nothing is known before the first result, so there is time for all batches until then.
+  double longest_asked_for = 0;
+  const auto no_time_from_a_batch_on = [&](double seconds) {
+    longest_asked_for = std::max(longest_asked_for, seconds);
+    return seconds == 0;
+  };
+  const Answer answer = [](const Batch& batch) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return true_answer(batch);
+  };
+  const Ending stopped = start("run", {.answer = answer, .has_time_for = no_time_from_a_batch_on});
+  if (coordinates()) {
+    EXPECT_EQ(stopped.failure, nullptr);
+    EXPECT_EQ(stopped.outcome, RunOutcome::Stopped);
+    EXPECT_EQ(stopped.num_sealed_batches, kBatchesHeld * world_->size());
+    // Of the batch that it holds and that it would get.
+    EXPECT_GT(longest_asked_for, 2 * 0.02);
+    coordinator_.reset();
+  }
+  const std::string resumed = complete("run");
   EXPECT_THAT(times_handed_out(), Each(1));
   EXPECT_EQ(resumed, complete("whole"));
 }
@@ -544,6 +578,20 @@ TEST_F(ScheduleTest, DismissesEveryLeaderWhenAResultMakesNoSense) {
     return to_bytes(result);
   };
   expect_failure<InternalError>({.answer = too_long}, "a result that does not fit sample");
+}
+
+TEST_F(ScheduleTest, NamesALeaderThatIsAtABatchForTooLong) {
+  const int slow_rank = world_->size() - 1;
+  int num_answered = 0;
+  const Answer answer = [&](const Batch& batch) -> std::optional<Bytes> {
+    const bool is_slow = world_->rank() == slow_rank && ++num_answered == 3;
+    if (is_slow) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    return true_answer(batch);
+  };
+  expect_failure<InternalError>(
+      {.answer = answer, .timeout_s = 0.3},
+      fmt::format("rank {} has been at a batch for", slow_rank));
+  EXPECT_EQ(complete("run"), complete("whole"));
 }
 
 TEST_F(ScheduleTest, IsResumedAfterAFailureAsAfterAStop) {

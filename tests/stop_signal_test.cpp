@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <initializer_list>
 #include <thread>
 #include <vector>
@@ -63,6 +64,28 @@ TEST(StopSignalTest, MakesOneRequestOfManySignals) {
   EXPECT_EQ(
       request_after({SIGUSR1, SIGUSR1, SIGUSR1}, StopRequest::FinishPart), StopRequest::FinishPart);
   EXPECT_EQ(request_after({SIGTERM, SIGINT, SIGTERM}, StopRequest::Now), StopRequest::Now);
+}
+
+// What the process ends with when these signals follow each other, with this time in between.
+int status_after(std::initializer_list<int> signals, std::chrono::milliseconds pause) {
+  return status_of_process([&] {
+    catch_stop_signals();
+    leave_with_on_second_signal(ExitCode::Stopped);
+    for (const int signal : signals) {
+      kill(getpid(), signal);
+      std::this_thread::sleep_for(pause);
+    }
+    return kNothingCaught;
+  });
+}
+
+TEST(StopSignalTest, LeavesAtOnceOnASecondSignal) {
+  using std::chrono::milliseconds;
+  constexpr int kStopped = static_cast<int>(ExitCode::Stopped);
+  EXPECT_EQ(status_after({SIGTERM, SIGINT}, milliseconds(2100)), kStopped);
+  // As Slurm and mpirun send them.
+  EXPECT_EQ(status_after({SIGTERM, SIGTERM, SIGTERM}, milliseconds(300)), kNothingCaught);
+  EXPECT_EQ(status_after({SIGUSR1, SIGUSR1, SIGTERM}, milliseconds(1100)), kNothingCaught);
 }
 
 TEST(StopSignalTest, LetsNowOutrankFinishPartInEitherOrder) {

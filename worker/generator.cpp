@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include "sharding/gpu.h"
 #include "worker/sweep.h"
 #include "worker/sweep_attention.h"
 
@@ -141,6 +142,7 @@ Generator::Generator(
 
 GenerationResult Generator::run(const GenerationBatch& batch) {
   const c10::InferenceMode no_autograd;
+  layers_.rewind();
   Answers answers(batch);
   KeyValueCache cache = cache_for(batch);
   at::Tensor next = read_prompts(batch, cache);
@@ -157,6 +159,11 @@ GenerationResult Generator::run(const GenerationBatch& batch) {
     if (kept.size(0) < next.size(0)) cache.keep(moved_to(decoder_.device(), kept));
     next = continue_by(answers.last_tokens(), positions, cache);
   }
+}
+
+void Generator::release_memory() {
+  buffers_ = {};
+  release_cached_memory(decoder_.device());
 }
 
 KeyValueCache Generator::cache_for(const GenerationBatch& batch) const {

@@ -32,6 +32,9 @@ class Generator {
   // room for their max_new_tokens.
   GenerationResult run(const GenerationBatch& batch);
 
+  // Gives back what is kept in memory between two batches, for after one that ended in the middle.
+  void release_memory();
+
  private:
   KeyValueCache cache_for(const GenerationBatch& batch) const;
 

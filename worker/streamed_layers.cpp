@@ -45,6 +45,11 @@ StreamedLayers::StreamedLayers(
   reader_ = std::jthread([this](const std::stop_token& stop) { read_on(stop); });
 }
 
+void StreamedLayers::rewind() {
+  while (expected_ != 0)
+    layer(expected_);
+}
+
 LayerWeights StreamedLayers::layer(std::size_t index) {
   check(index == expected_, "a layer out of order: {} instead of {}", index, expected_);
   const Clock::time_point begin = Clock::now();

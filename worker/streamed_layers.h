@@ -49,6 +49,9 @@ class StreamedLayers : public LayerSource {
   StreamedLayers(const StreamedLayers&) = delete;
   StreamedLayers& operator=(const StreamedLayers&) = delete;
 
+  // Reads what is left of the pass.
+  void rewind() override;
+
   // Waits until it is read; on a GPU the host waits, and the current stream behind it. Requires: in
   // order, from 0 to the last and then from 0 again. Throws what ended the reading: IoError when a
   // file has become too short or can no longer be read.

@@ -10,6 +10,7 @@
 
 #include <ATen/ATen.h>
 
+#include "sharding/gpu.h"
 #include "storage/error.h"
 #include "worker/sweep_attention.h"
 
@@ -146,6 +147,7 @@ SweepEngine::SweepEngine(
 BatchResult SweepEngine::run(const Batch& batch) {
   const c10::InferenceMode no_autograd;
   const at::Device device = decoder_.device();
+  layers_.rewind();
   const VocabularyParallelEmbedding& embedding = decoder_.weights().embedding;
   at::Tensor embeddings = embedding(moved_to(device, token_tensor(batch)));  // [base_rows, hidden]
   SweepLayout layout = lay_out_sweep(
@@ -162,6 +164,11 @@ BatchResult SweepEngine::run(const Batch& batch) {
         piece_result(batch.pieces[i], layout, i, log_probs.const_data_ptr<double>()));
   }
   return result;
+}
+
+void SweepEngine::release_memory() {
+  buffers_ = {};
+  release_cached_memory(decoder_.device());
 }
 
 at::Tensor SweepEngine::target_log_probs(const SweepLayout& layout, at::Tensor embeddings) {

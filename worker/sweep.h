@@ -53,6 +53,9 @@ class SweepEngine {
   // of the group. Collective over the group, with the same batch. Waits.
   BatchResult run(const Batch& batch);
 
+  // Gives back what is kept in memory between two batches, for after one that ended in the middle.
+  void release_memory();
+
  private:
   // log p of every target row of the layout: [target_rows] float64.
   at::Tensor target_log_probs(const SweepLayout& layout, at::Tensor embeddings);

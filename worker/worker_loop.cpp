@@ -1,12 +1,17 @@
 #include "worker/worker_loop.h"
 
 #include <cstddef>
+#include <exception>
 #include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "coordinator/batch.h"
 #include "coordinator/generation.h"
 #include "coordinator/protocol.h"
+#include "sharding/node_name.h"
+#include "worker/memory_halving.h"
 
 namespace limn {
 
@@ -29,32 +34,45 @@ std::vector<std::byte> next_batch(const ProcessMesh& mesh) {
   return std::move(letter.bytes);
 }
 
-// `compute` makes a result of a batch, both as bytes.
-template <typename Compute>
-void compute_batches(const ProcessMesh& mesh, const Compute& compute) {
+template <typename Engine, typename Batch>
+std::vector<std::byte> result_of(const ProcessMesh& mesh, Engine& engine, const Batch& batch) {
+  try {
+    return to_bytes(run_in_memory(
+        batch,
+        mesh.tensor_ranks(),
+        [&](const Batch& part) { return engine.run(part); },
+        [&] { engine.release_memory(); }));
+  } catch (...) {
+    throw BatchFailure(text_of(batch), failure_text(std::current_exception()));
+  }
+}
+
+template <typename Engine, typename BatchOf>
+void compute_batches(const ProcessMesh& mesh, Engine& engine, const BatchOf& batch_of) {
   const Mailbox& mailbox = mesh.mailbox();
   if (mesh.is_leader()) {
     for (int i = 0; i < kBatchesHeld; ++i)
       mailbox.send(kCoordinatorRank, kToCoordinator, {});
   }
   for (auto batch = next_batch(mesh); !batch.empty(); batch = next_batch(mesh)) {
-    std::vector<std::byte> result = compute(batch);
+    std::vector<std::byte> result = result_of(mesh, engine, batch_of(batch));
     if (mesh.is_leader()) mailbox.send(kCoordinatorRank, kToCoordinator, std::move(result));
   }
 }
 
 }  // namespace
 
+BatchFailure::BatchFailure(const std::string& batch, const FailureText& failure)
+    : Error(
+          failure.exit_code,
+          fmt::format("{}, on node {}: {}", batch, node_name(), failure.message)) {}
+
 void run_worker(const ProcessMesh& mesh, SweepEngine& engine) {
-  compute_batches(mesh, [&](const std::vector<std::byte>& bytes) {
-    return to_bytes(engine.run(batch_from_bytes(bytes)));
-  });
+  compute_batches(mesh, engine, batch_from_bytes);
 }
 
 void run_worker(const ProcessMesh& mesh, Generator& generator) {
-  compute_batches(mesh, [&](const std::vector<std::byte>& bytes) {
-    return to_bytes(generator.run(generation_batch_from_bytes(bytes)));
-  });
+  compute_batches(mesh, generator, generation_batch_from_bytes);
 }
 
 }  // namespace limn
