@@ -1,6 +1,6 @@
 """Kills limn again and again, and asks that nothing is lost.
 
-    campaign.py --limn LIMN --mpiexec MPIEXEC --faults LIBRARY --seed S --kills N [--only ROUND]
+    campaign.py --limn LIMN --mpiexec MPIEXEC --faults LIBRARY --seed S --kills N [--minutes M] [--only ROUND]
     campaign.py ... --every-call ACTION [--stride K]
 
 A round is one run: the same command is started again and again, each start disturbed by what the seed draws
@@ -32,9 +32,11 @@ from pathlib import Path
 import disturbances
 from run_state import RunState, count_lines, differences, same_file
 from settings import SETTINGS, SHORT, SHORT_GENERATING
-from start import Fault, Programs, Start, make_folder
+from start import Fault, Programs, Start, adopt_orphans, make_folder
 
 INTERVAL_S = 0.05
+# One part, sealed at the end: the same calls at every start.
+INTERVAL_OF_EVERY_CALL_S = 60
 # After so many disturbances a round is left alone, so that it ends.
 MOST_PER_ROUND = 12
 ROOM = 64 << 20
@@ -237,7 +239,7 @@ class Campaign:
             ranks = rng.choice(run.setting.ranks)
             story.append(f"{ranks} ranks: {', '.join(one.kind for one in chosen)}")
             ending, place = run.start(ranks, chosen)
-            story[-1] += f" ({place}, {ending.code})"
+            story[-1] += f" ({place}, {ending.code}, {time.monotonic() - began:.1f} s)"
             self.num_kills += len(chosen)
             for one in chosen:
                 self.table.add(one.kind, place, (time.monotonic() - began) / len(chosen))
@@ -249,7 +251,7 @@ class Campaign:
         run.start(run.setting.ranks[0], [disturbances.Disturbance(rng)])
 
     def every_call(self, action, stride):
-        """Returns how many calls there were."""
+        """At every `stride`-th call of an undisturbed run."""
         for setting in (SHORT, SHORT_GENERATING):
             reference = self.reference(setting)
             number = 1
@@ -359,6 +361,7 @@ def arguments():
     parser.add_argument("--faults", type=Path, required=True)
     parser.add_argument("--seed", default="1")
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begins no round after so many")
     parser.add_argument("--only", type=int, metavar="ROUND")
     parser.add_argument("--without", action="append", default=[], metavar="KIND", help="leaves a kind out")
     parser.add_argument("--every-call", metavar="ACTION")
@@ -372,9 +375,10 @@ def main():
     if not enter_mount_namespace():
         print("skipped: full disks, for nothing can be mounted here")
         left_out.add(disturbances.FullDisk.kind)
+    adopt_orphans()
     programs = Programs(options.limn.resolve(), options.mpiexec, options.faults.resolve())
     folder = Path(tempfile.mkdtemp(prefix="limn-kill-"))
-    campaign = Campaign(programs, folder, options.seed, left_out, 0.001 if options.every_call else INTERVAL_S)
+    campaign = Campaign(programs, folder, options.seed, left_out, INTERVAL_OF_EVERY_CALL_S if options.every_call else INTERVAL_S)
     began = time.monotonic()
     try:
         if options.every_call:
@@ -384,7 +388,7 @@ def main():
             campaign.round(options.only)
         else:
             number = 0
-            while campaign.num_kills < options.kills:
+            while campaign.num_kills < options.kills and time.monotonic() < began + 60 * options.minutes:
                 campaign.round(number)
                 number += 1
     except Failure as failure:

@@ -185,8 +185,8 @@ class StopFile(Stop):
 
 class FaultAtCall(Disturbance):
     def before(self, scene):
-        most = self.rng.choice((20, 150, scene.num_calls))
-        self.fault = Fault(self.rng.choice(self.actions), self.rng.randint(1, most))
+        most, name = self.rng.choice(((20, ""), (150, ""), (scene.num_calls, ""), (56, "relevance.h5")))
+        self.fault = Fault(self.rng.choice(self.actions), self.rng.randint(1, most), name)
         return set()
 
 

@@ -56,12 +56,12 @@ def of_golden(*more):
 
 
 SETTINGS = (
-    Setting("stories-tp1", (1, 2, 4), of_stories("--parallel.batch_tokens", "200"), stories(4)),
+    Setting("stories-tp1", (1, 2, 4), of_stories("--parallel.batch_tokens", "200"), stories(3)),
     Setting("stories-tp2", (2, 4),
-            of_stories("--parallel.batch_tokens", "400", "--parallel.tensor_parallel", "2"), stories(2)),
-    Setting("golden-tp1", (2, 4), of_golden("--parallel.batch_tokens", "60"), golden_records(400)),
+            of_stories("--parallel.batch_tokens", "400", "--parallel.tensor_parallel", "2"), stories(1)),
+    Setting("golden-tp1", (2, 4), of_golden("--parallel.batch_tokens", "60"), golden_records(300)),
     Setting("golden-tp2", (2, 4),
-            of_golden("--parallel.batch_tokens", "120", "--parallel.tensor_parallel", "2"), golden_records(200)),
+            of_golden("--parallel.batch_tokens", "120", "--parallel.tensor_parallel", "2"), golden_records(100)),
     Setting("stories-generate", (1, 2),
             of_stories("--parallel.batch_tokens", "200", "--explain.target", "generate",
                        "--explain.max_new_tokens", "12"), stories(3)),

@@ -1,5 +1,6 @@
 """One start of limn in a folder of its own, and the processes that it consists of."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -10,8 +11,8 @@ from pathlib import Path
 
 # What a start may take at the very most, on a machine with other things to do.
 PATIENCE_S = 120
-# How long ranks may outlive their launcher.
-ORPHANS_S = 20
+# How long ranks, and Open MPI's own daemons, may outlive what was started.
+ORPHANS_S = {"limn": 20, "": 90}
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Fault:
 
     action: str
     call: int
+    name: str = ""
 
 
 def processes_in(folder):
@@ -41,6 +43,28 @@ def processes_in(folder):
         except OSError:
             pass  # It has ended, and a zombie has no folder.
     return found
+
+
+def name_of(process):
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def adopt_orphans():
+    """Makes this process the parent of those whose own has died: the first process may not care to bury them."""
+    PR_SET_CHILD_SUBREAPER = 36
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap_orphans():
+    """Requires: no child is waited for elsewhere."""
+    try:
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+    except ChildProcessError:
+        pass
 
 
 def rank_of(process):
@@ -79,7 +103,8 @@ class Start:
                    "--checkpoint.interval_s", str(interval_s), *setting.flags, *flags]
         if fault:
             command = ["env", f"LD_PRELOAD={programs.faults}", f"LIMN_FAULT_FOLDER={folder}/run",
-                       f"LIMN_FAULT={fault.action}:{fault.call}", f"LIMN_FAULT_TRACE={self.trace}", *command]
+                       f"LIMN_FAULT_NAME={fault.name}", f"LIMN_FAULT={fault.action}:{fault.call}",
+                       f"LIMN_FAULT_TRACE={self.trace}", *command]
         if self.has_launcher:
             command = [str(programs.mpiexec), "--oversubscribe", "--bind-to", "none", "-n", str(ranks), *command]
         environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -116,11 +141,15 @@ class Start:
             code = self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"no end within {PATIENCE_S} s; {self.where_they_are()}") from None
-        deadline = time.monotonic() + ORPHANS_S
-        while processes_in(self.folder):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"processes are left {ORPHANS_S} s after the end: {self.where_they_are()}")
+        ended = time.monotonic()
+        while left := processes_in(self.folder):
+            for process in left:
+                patience_s = ORPHANS_S[name_of(process) if name_of(process) in ORPHANS_S else ""]
+                if time.monotonic() > ended + patience_s:
+                    raise TimeoutError(f"processes are left {patience_s} s after the end: {self.where_they_are()}")
+            reap_orphans()
             time.sleep(0.01)
+        reap_orphans()
         return 128 - code if code < 0 else code
 
     def where_they_are(self):
@@ -128,8 +157,7 @@ class Start:
         for process in processes_in(self.folder):
             try:
                 state = Path(f"/proc/{process}/stat").read_text().split(")")[1].split()[0]
-                name = Path(f"/proc/{process}/comm").read_text().strip()
-                lines.append(f"{process} {name} (rank {rank_of(process)}, state {state})")
+                lines.append(f"{process} {name_of(process)} (rank {rank_of(process)}, state {state})")
             except OSError:
                 pass
         return ", ".join(lines)

@@ -3,6 +3,7 @@
 // not see.
 //
 //   LIMN_FAULT_FOLDER=/RUN   the folder, absolute; without it nothing happens
+//   LIMN_FAULT_NAME=TEXT     only calls on paths that contain it count
 //   LIMN_FAULT=ACTION:N      what happens at the N-th call, counted from 1:
 //     kill     the process dies by SIGKILL before the call, that is, after the one before it
 //     tear     a write writes half of what it was given, then the process dies; other calls as with kill
@@ -31,6 +32,7 @@
 enum Need { NEEDS_ROOM, NEEDS_NO_ROOM };
 
 static char folder[PATH_MAX];
+static const char* name = "";
 static char action[16];
 static long long action_at = -1;
 static int trace = -1;
@@ -40,15 +42,17 @@ __attribute__((constructor)) static void read_environment(void) {
   const char* text = getenv("LIMN_FAULT_FOLDER");
   if (text == NULL) return;
   snprintf(folder, sizeof folder, "%s", text);
+  if (getenv("LIMN_FAULT_NAME") != NULL) name = getenv("LIMN_FAULT_NAME");
   text = getenv("LIMN_FAULT");
   if (text != NULL && sscanf(text, "%15[^:]:%lld", action, &action_at) != 2) abort();
   text = getenv("LIMN_FAULT_TRACE");
   if (text != NULL) trace = (int)syscall(SYS_openat, AT_FDCWD, text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 }
 
-static bool is_below(const char* path) {
+static bool counts(const char* path) {
   const size_t length = strlen(folder);
-  return length > 0 && strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0');
+  const bool is_below = strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0');
+  return length > 0 && is_below && strstr(path + length, name) != NULL;
 }
 
 // The absolute path of what a call names, not resolved any further. False: it does not fit.
@@ -83,7 +87,7 @@ struct Verdict {
 
 static struct Verdict judge(const char* call, const char* path, enum Need need, size_t size) {
   struct Verdict verdict = {.error = 0, .size = size, .dies_after = false};
-  if (!is_below(path)) return verdict;
+  if (!counts(path)) return verdict;
   const long long number = atomic_fetch_add(&num_calls, 1) + 1;
   const bool is_hit = number == action_at;
   const bool is_full = takes("ENOSPC") && action_at >= 0 && number >= action_at && need == NEEDS_ROOM;
