@@ -7,6 +7,8 @@
 #include <span>
 #include <utility>
 
+#include "storage/fingerprint.h"
+
 namespace limn {
 
 namespace {
@@ -82,6 +84,16 @@ std::vector<Perturbation> single_unit_perturbations(const SampleRecord& sample) 
   for (const UnitRecord& unit : sample.units)
     perturbations.push_back({unit.tokens});
   return perturbations;
+}
+
+std::int64_t contents_of(const PlannedBatch& planned) {
+  Fingerprint fingerprint;
+  fingerprint.add(to_bytes(planned.batch));
+  for (const auto& sample : planned.skipped) {
+    fingerprint.add(sample->record.id);
+    fingerprint.add(sample->record.message);
+  }
+  return fingerprint.number();
 }
 
 void BatchPlanner::add(Sample sample) {

@@ -27,6 +27,10 @@ struct PlannedBatch {
   std::vector<std::shared_ptr<const Sample>> skipped;
 };
 
+// A fingerprint of what is computed in the batch and of the samples that go with it: equal for two
+// plans' batches that give the same deltas. Never 0.
+std::int64_t contents_of(const PlannedBatch& planned);
+
 struct PlanOptions {
   Suppression suppression;
   std::int64_t batch_tokens = 16384;  // rows of one sweep

@@ -194,7 +194,7 @@ DatasetSurvey survey_dataset(
     const Job& job,
     const SamplePreparer& preparer,
     const SweepCost& cost,
-    const std::unordered_set<std::int64_t>& finished_batches,
+    const std::function<bool(const PlannedBatch& planned)>& is_finished,
     int num_threads) {
   DatasetSurvey survey;
   SampleStream samples(job, preparer, target_source(job), num_threads);
@@ -203,7 +203,7 @@ DatasetSurvey survey_dataset(
     while (const auto batch = planner.next()) {
       ++survey.num_batches;
       survey.num_rows += batch->work.rows;
-      if (!finished_batches.contains(batch->batch.id)) survey.remaining_rows += batch->work.rows;
+      if (!is_finished || !is_finished(*batch)) survey.remaining_rows += batch->work.rows;
     }
   };
   read_dataset(job, samples, survey, [&](std::vector<Sample> of_record) {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
-#include <unordered_set>
 
 #include "coordinator/batch_plan.h"
 #include "coordinator/job.h"
@@ -46,8 +46,9 @@ struct DatasetSurvey {
 };
 
 // Reads, prepares and plans the whole dataset once, on `num_threads` threads, so that whatever is
-// wrong with a record is found before any time is spent on the model. Memory grows by 8 bytes a
-// record, for the ids.
+// wrong with a record is found before any time is spent on the model. `is_finished` is asked for
+// every batch, in their order; none means that no batch is. Memory grows by 8 bytes a record, for
+// the ids.
 // Throws IoError and DataError naming the place of every record that is wrong, an id that is used
 // twice ("a#0", too, of a record "a" with alternative targets) and one of data.sample_ids that is
 // not there included: a line for each, of the first ten.
@@ -55,7 +56,7 @@ DatasetSurvey survey_dataset(
     const Job& job,
     const SamplePreparer& preparer,
     const SweepCost& cost,
-    const std::unordered_set<std::int64_t>& finished_batches,
+    const std::function<bool(const PlannedBatch& planned)>& is_finished,
     int num_threads = 1);
 
 // The same before the model has given the targets, of the prompts alone: batches and rows stay 0.

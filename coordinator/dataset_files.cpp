@@ -3,6 +3,8 @@
 #include <glob.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <memory>
 #include <string_view>
 #include <system_error>
@@ -11,6 +13,7 @@
 
 #include "storage/error.h"
 #include "storage/fingerprint.h"
+#include "storage/mapped_file.h"
 
 namespace limn {
 
@@ -110,15 +113,100 @@ DatasetFiles find_dataset_files(const DataOptions& options) {
   return {.files = {{path, path.filename().string()}}, .are_shards = false};
 }
 
-std::string dataset_fingerprint(const DataOptions& options) {
+DatasetContents dataset_contents(const DataOptions& options) {
   const DatasetFiles dataset = find_dataset_files(options);
-  if (!dataset.are_shards) return file_fingerprint(dataset.files.front().path);
-  Fingerprint fingerprint;
+  DatasetContents contents;
   for (const DatasetFile& file : dataset.files) {
-    fingerprint.add(file.name);
-    fingerprint.add(file_fingerprint(file.path));
+    const MappedFile mapped(file.path);
+    Fingerprint fingerprint;
+    fingerprint.add(mapped.bytes());
+    contents.files.push_back(
+        {.name = dataset.are_shards ? file.name : "",
+         .bytes = std::ssize(mapped.bytes()),
+         .fingerprint = fingerprint.text()});
   }
-  return fingerprint.text();
+  contents.fingerprint = contents.files.front().fingerprint;
+  if (!dataset.are_shards) return contents;
+  Fingerprint together;
+  for (const DatasetFileContent& file : contents.files) {
+    together.add(file.name);
+    together.add(file.fingerprint);
+  }
+  contents.fingerprint = together.text();
+  return contents;
+}
+
+namespace {
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+bool is_compressed(std::string_view name, std::string_view bytes) {
+  return name.ends_with(".gz") || name.ends_with(".zst") || bytes.starts_with("\x1F\x8B") ||
+         bytes.starts_with("\x28\xB5\x2F\xFD");
+}
+
+// Whether a line ends where the file did.
+bool ends_a_line(std::string_view bytes, std::size_t end) {
+  return end == 0 || bytes[end - 1] == '\n' || bytes.substr(end).starts_with("\n") ||
+         bytes.substr(end).starts_with("\r\n");
+}
+
+enum class MayGrow { No, Yes };
+
+std::optional<std::string> objection_to_file(
+    const DataOptions& options,
+    const DatasetFile& file,
+    const DatasetFileContent& earlier,
+    MayGrow may_grow) {
+  const MappedFile mapped(file.path);
+  const auto size = static_cast<std::size_t>(earlier.bytes);
+  const auto object = [&](std::string_view what) {
+    return fmt::format("{}: {}", file.path.string(), what);
+  };
+  if (mapped.bytes().size() < size) return object("shorter than it was");
+  Fingerprint fingerprint;
+  fingerprint.add(mapped.bytes().first(size));
+  if (fingerprint.text() != earlier.fingerprint)
+    return object(fmt::format("not what it was in its first {} bytes", size));
+  const std::string_view bytes = text_of(mapped.bytes());
+  if (bytes.size() == size) return std::nullopt;
+  if (may_grow == MayGrow::No) return object("longer than it was, but not the last file");
+  if (options.format == "squad")
+    return object("a SQuAD file that has grown; new questions go into a file behind it");
+  if (is_compressed(file.name, bytes))
+    return object("a compressed file that has grown; new records go into a file behind it");
+  if (!ends_a_line(bytes, size)) return object("its last line goes on now");
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> objection_to_growth(
+    const DataOptions& options, std::span<const DatasetFileContent> earlier) {
+  const DatasetFiles dataset = find_dataset_files(options);
+  const std::string where = options.path.string();
+  const bool were_shards = !earlier.empty() && !earlier.front().name.empty();
+  if (dataset.are_shards != were_shards) {
+    return fmt::format(
+        "{}: {}",
+        where,
+        were_shards ? "was a folder or a pattern, and is a file" : "was a file, and is more");
+  }
+  for (std::size_t i = 0; i < earlier.size(); ++i) {
+    const std::string& name = earlier[i].name;
+    if (i == dataset.files.size() || (were_shards && dataset.files[i].name > name))
+      return fmt::format("{}: a file is not there any more: {}", where, name);
+    if (were_shards && dataset.files[i].name < name) {
+      return fmt::format(
+          "{}: a new file stands before those that were there: {}", where, dataset.files[i].name);
+    }
+    const MayGrow may_grow = i + 1 == earlier.size() ? MayGrow::Yes : MayGrow::No;
+    if (auto objection = objection_to_file(options, dataset.files[i], earlier[i], may_grow))
+      return objection;
+  }
+  return std::nullopt;
 }
 
 }  // namespace limn

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "coordinator/job.h"
+#include "storage/run_manifest.h"
 
 namespace limn {
 
@@ -27,8 +30,21 @@ struct DatasetFiles {
 // byte by byte. Throws IoError when there is none.
 DatasetFiles find_dataset_files(const DataOptions& options);
 
-// Equal for equal contents: of a file what file_fingerprint() says, of shards also their names,
-// which are a part of ids. Throws IoError.
-std::string dataset_fingerprint(const DataOptions& options);
+struct DatasetContents {
+  // Equal for equal contents: of a file what file_fingerprint() says, of shards also their names,
+  // which are a part of ids.
+  std::string fingerprint;
+  std::vector<DatasetFileContent> files;  // their names: of shards alone
+};
+
+// Reads all of the dataset. Throws IoError.
+DatasetContents dataset_contents(const DataOptions& options);
+
+// What stands against taking the dataset for one whose files were `earlier`, with more behind its
+// end: naming the file and what is wrong. Nothing when it may be taken for that. Files may follow
+// the last one, and that one may have grown by whole lines, if it is JSON Lines and not compressed;
+// nothing else may have changed. Throws IoError.
+std::optional<std::string> objection_to_growth(
+    const DataOptions& options, std::span<const DatasetFileContent> earlier);
 
 }  // namespace limn

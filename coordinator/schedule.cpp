@@ -196,6 +196,7 @@ void Schedule::commit(const PlannedBatch& planned, const BatchResult& result) {
     part_bytes_ += bytes_in(skipped->record);
   }
   part_.batch_ids.push_back(result.batch_id);
+  part_.contents.emplace(result.batch_id, contents_of(planned));
   progress_.rows_done += planned.work.rows;
   count_as_done(planned);
 }

@@ -70,6 +70,7 @@ void TargetGeneration::pass_over_finished() {
         options_.path.string()));
   }
   next_to_write_ = next_->id;
+  if (options_.check_before_write) options_.check_before_write();
   writer_.emplace(options_.path, end);
 }
 
@@ -130,6 +131,7 @@ void TargetGeneration::write_in_order() {
     std::vector<GeneratedTargetLine> lines;
     for (const GeneratedTarget& target : result.targets)
       lines.push_back({target.record_index, target.tokens, plan_.text_of(target)});
+    if (options_.check_before_write) options_.check_before_write();
     writer_->append(lines);
     ++next_to_write_;
     ++num_durable_batches_;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -16,8 +17,11 @@ namespace limn {
 struct TargetGenerationOptions {
   std::filesystem::path path;    // of the file of targets
   std::int64_t num_samples = 0;  // of the dataset
-  // Whether there are deltas of earlier starts: their targets must all be in the file.
+  // Whether there are deltas of earlier starts of which nobody can tell what they explain: their
+  // targets must all be in the file.
   bool targets_are_explained = false;
+  // Called before anything is written; what it throws ends the generation.
+  std::function<void()> check_before_write = {};
   ServiceOptions service;
 };
 

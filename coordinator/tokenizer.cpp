@@ -7,6 +7,7 @@
 #include "coordinator/json_tokenizer.h"
 #include "coordinator/sentence_piece_tokenizer.h"
 #include "storage/error.h"
+#include "storage/fingerprint.h"
 
 namespace limn {
 
@@ -36,6 +37,17 @@ Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
     return Tokenizer(load_json_tokenizer(folder / kJsonFile));
   }
   return Tokenizer(load_sentence_piece_tokenizer(folder));
+}
+
+std::optional<std::string> tokenizer_fingerprint(const std::filesystem::path& folder) {
+  if (!Tokenizer::is_in(folder)) return std::nullopt;
+  if (std::filesystem::exists(folder / kJsonFile)) return file_fingerprint(folder / kJsonFile);
+  Fingerprint fingerprint;
+  fingerprint.add(file_fingerprint(folder / kSentencePieceFile));
+  // What the tokenizer adds at the beginning and the end.
+  const std::filesystem::path config = folder / "tokenizer_config.json";
+  if (std::filesystem::exists(config)) fingerprint.add(file_fingerprint(config));
+  return fingerprint.text();
 }
 
 }  // namespace limn

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,5 +48,9 @@ class Tokenizer {
 
   std::unique_ptr<const TextEncoder> encoder_;
 };
+
+// Of the files that Tokenizer::load reads, which decide over ids and texts; nothing where it finds
+// none. Throws IoError.
+std::optional<std::string> tokenizer_fingerprint(const std::filesystem::path& folder);
 
 }  // namespace limn

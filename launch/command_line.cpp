@@ -215,6 +215,8 @@ struct ProgramParser {
     app.require_subcommand(0, 1);
     for (const JobKey& key : job_keys())
       run.add_flag(fmt::format("--{}", key.name));
+    run.add_switch("--fresh");
+    run.add_switch("--extend");
     run.add_flag("--max-hours");
     run.add_flag("--log-level");
     run.add_flag("--log-file");
@@ -250,6 +252,13 @@ LogOptions log_options(const CommandParser& run) {
   return options;
 }
 
+StartMode start_mode(const CommandParser& run) {
+  if (run.has("--fresh") && run.has("--extend"))
+    throw usage_error(run.name(), "only one of --fresh and --extend expected");
+  if (run.has("--fresh")) return StartMode::Fresh;
+  return run.has("--extend") ? StartMode::Extend : StartMode::Continue;
+}
+
 RunCommand run_command(const CommandParser& run) {
   RunCommand command;
   command.job_path = run.sole_argument("JOB", "a job file");
@@ -258,6 +267,7 @@ RunCommand run_command(const CommandParser& run) {
       command.overrides.push_back({.key = std::string(key.name), .value = *value});
   }
   command.max_hours = run.positive_number("--max-hours");
+  command.mode = start_mode(run);
   command.log = log_options(run);
   return command;
 }

@@ -11,6 +11,7 @@
 #include "launch/job_file.h"
 #include "launch/logging.h"
 #include "launch/show_command.h"
+#include "storage/run_directory.h"
 
 namespace limn {
 
@@ -19,6 +20,7 @@ struct RunCommand {
   std::filesystem::path job_path;
   std::vector<JobOverride> overrides;  // in the order of job_keys(); their values are not checked
   std::optional<double> max_hours;     // of this start
+  StartMode mode = StartMode::Continue;
   LogOptions log;
 };
 

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "coordinator/dataset_files.h"
+#include "coordinator/finished_batches.h"
 #include "launch/job_file.h"
 #include "launch/version.h"
 #include "worker/decoder_cost.h"
@@ -35,8 +36,13 @@ RunManifest manifest_of(
   RunManifest manifest;
   const std::string model = model_fingerprint(checkpoint);
   manifest.fingerprint = value_fingerprint(job);
-  manifest.fingerprint["dataset"] = dataset_fingerprint(job.data);
+  DatasetContents dataset = dataset_contents(job.data);
+  manifest.fingerprint[kDatasetKey] = dataset.fingerprint;
+  manifest.dataset_files = std::move(dataset.files);
   manifest.fingerprint["model"] = model;
+  manifest.fingerprint["weights"] = weights_fingerprint(checkpoint);
+  if (const auto tokenizer = tokenizer_fingerprint(job.model.path))
+    manifest.fingerprint["tokenizer"] = *tokenizer;
   manifest.fingerprint["numerics"] = kNumericsVersion;
   manifest.fingerprint["plan"] = kPlanVersion;
   if (generates_targets(job)) {
@@ -57,13 +63,32 @@ std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& fol
   return std::make_unique<const Tokenizer>(Tokenizer::load(folder));
 }
 
+// Reads the dataset and compares the plan with what was computed before. Parts that hold batches of
+// another plan are set aside with all that is in them, so it may take a second time.
+void survey_batches(Coordination& coordination, const Job& job) {
+  while (true) {
+    FinishedBatches finished(coordination.run_directory.finished_contents());
+    coordination.survey = survey_dataset(
+        job,
+        coordination.preparer,
+        coordination.sweep_cost,
+        [&](const PlannedBatch& planned) { return finished.holds(planned); },
+        at::get_num_threads());
+    const auto superseded = finished.superseded();
+    if (superseded.empty()) break;
+    coordination.run_directory.supersede(superseded);
+  }
+  coordination.finished_batches = coordination.run_directory.finished_batches();
+}
+
 }  // namespace
 
 Coordination prepare_coordination(
     const Job& job,
     const ModelConfig& model,
     const Checkpoint& checkpoint,
-    SweepCompute arithmetic) {
+    SweepCompute arithmetic,
+    StartMode mode) {
   auto tokenizer = load_tokenizer(job.model.path);
   const ModelLimits limits{
       .vocab_size = model.decoder.vocab_size,
@@ -75,31 +100,30 @@ Coordination prepare_coordination(
   if (generates_targets(job)) end_tokens = read_end_tokens(job.model.path);
   RunManifest manifest = manifest_of(job, checkpoint, arithmetic, end_tokens);
   if (chat_template) manifest.fingerprint["chat_template"] = chat_template->fingerprint();
-  RunDirectory run_directory = RunDirectory::open(job.output.path, manifest);
-  auto finished_batches = run_directory.finished_batches();
-  const SweepCost cost = sweep_cost(model.decoder);
-  const DatasetSurvey survey =
-      generates_targets(job)
-          ? survey_prompts(job, preparer, at::get_num_threads())
-          : survey_dataset(job, preparer, cost, finished_batches, at::get_num_threads());
-  return {
+  RunDirectory run_directory = RunDirectory::open(
+      job.output.path, manifest, {.mode = mode, .objection_to_growth = [&](auto earlier) {
+                                    return objection_to_growth(job.data, earlier);
+                                  }});
+  Coordination coordination{
       .tokenizer = std::move(tokenizer),
       .chat_template = std::move(chat_template),
       .preparer = preparer,
       .run_directory = std::move(run_directory),
-      .sweep_cost = cost,
-      .finished_batches = std::move(finished_batches),
-      .survey = survey,
+      .sweep_cost = sweep_cost(model.decoder),
+      .finished_batches = {},
+      .survey = {},
       .end_tokens = std::move(end_tokens)};
+  if (generates_targets(job)) {
+    coordination.finished_batches = coordination.run_directory.finished_batches();
+    coordination.survey = survey_prompts(job, preparer, at::get_num_threads());
+  } else {
+    survey_batches(coordination, job);
+  }
+  return coordination;
 }
 
 void survey_generated_targets(Coordination& coordination, const Job& job) {
-  coordination.survey = survey_dataset(
-      job,
-      coordination.preparer,
-      coordination.sweep_cost,
-      coordination.finished_batches,
-      at::get_num_threads());
+  survey_batches(coordination, job);
 }
 
 }  // namespace limn

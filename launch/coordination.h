@@ -25,20 +25,23 @@ struct Coordination {
   SamplePreparer preparer;                            // borrows the tokenizer and the chat template
   RunDirectory run_directory;
   SweepCost sweep_cost;  // of the model
+  // Where the model gives the targets, those of the parts, until survey_generated_targets() has
+  // compared them with the plan.
   std::unordered_set<std::int64_t> finished_batches;
   // Where the model gives the targets, of the prompts alone: batches and rows are not known before.
   DatasetSurvey survey;
   std::vector<std::int32_t> end_tokens;  // of the model; empty unless it gives the targets
 };
 
-// Opens the run's directory, continuing an earlier start, and reads the dataset from end to end, on
-// as many threads as the rank computes with.
-// Throws what Tokenizer::load, RunDirectory::open and survey_dataset throw.
+// Opens the run's directory, by default continuing an earlier start, and reads the dataset from end
+// to end, on as many threads as the rank computes with. Throws what Tokenizer::load,
+// RunDirectory::open and survey_dataset throw.
 Coordination prepare_coordination(
     const Job& job,
     const ModelConfig& model,
     const Checkpoint& checkpoint,
-    SweepCompute arithmetic);
+    SweepCompute arithmetic,
+    StartMode mode = StartMode::Continue);
 
 // Reads the dataset again, now that the model has given all targets. Throws what survey_dataset
 // throws.

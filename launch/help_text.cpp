@@ -40,6 +40,9 @@ and Ctrl-C end it at once, with what was computed by then kept; the same a secon
 time, two seconds later or more, does not wait for that either.
 
 Flags:
+  --fresh             begin anew; what an earlier start computed is kept in
+                      RUN_DIR/earlier-NNN
+  --extend            go on though the dataset has grown at its end
   --max-hours HOURS   stop in time to have used 0.99 of them
   --log-level LEVEL   trace, debug, info (default), warn or error
   --log-file PATH     append the log to this file, too

@@ -1,5 +1,6 @@
 #include "launch/run_command.h"
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -64,6 +65,12 @@ at::ScalarType weight_dtype(
   return stored_dtype(checkpoint, model);
 }
 
+// Whether a batch was computed by an earlier release, which did not keep what was in it.
+bool has_unknown_contents(const RunDirectory& run_directory) {
+  return std::ranges::any_of(
+      run_directory.finished_contents(), [](const auto& batch) { return batch.second == 0; });
+}
+
 // A model that can compute. Borrows: all of it.
 struct LoadedModel {
   const ModelConfig& config;
@@ -101,8 +108,9 @@ class Run {
     agree(world_, [&] { check_sweep_compute(arithmetic, device); });
     agree(world_, [&] {
       if (!coordinates()) return;
-      coordination_ = prepare_coordination(job_, model, checkpoint, arithmetic);
+      coordination_ = prepare_coordination(job_, model, checkpoint, arithmetic, command.mode);
       log_into_run_directory(command.log);
+      log_warnings();
       deadline_.emplace(command.max_hours, start_, slurm_job_end);
     });
     if (everyone_knows(coordinates() && coordination_->run_directory.is_complete())) {
@@ -164,12 +172,15 @@ class Run {
           TargetGenerationOptions{
               .path = generated_targets_path(job_.output.path),
               .num_samples = coordination_->survey.num_samples - coordination_->survey.num_skipped,
-              .targets_are_explained = !coordination_->finished_batches.empty(),
+              .targets_are_explained = has_unknown_contents(coordination_->run_directory),
+              .check_before_write = [this] { coordination_->run_directory.check_still_owner(); },
               .service = std::move(options)});
     });
     if (!is_done) return false;
     agree(world_, [&] {
-      if (coordinates()) survey_generated_targets(*coordination_, job_);
+      if (!coordinates()) return;
+      survey_generated_targets(*coordination_, job_);
+      log_warnings();
     });
     if (coordinates()) log_dataset();
     return true;
@@ -239,6 +250,11 @@ class Run {
               log_failure(text);
               session_.abort(text.exit_code);
             }};
+  }
+
+  void log_warnings() {
+    for (const std::string& warning : coordination_->run_directory.take_warnings())
+      spdlog::warn("{}", warning);
   }
 
   void log_start(

@@ -108,6 +108,7 @@ Checkpoint::Checkpoint(const std::filesystem::path& folder) : folder_(folder) {
     const std::string where = (folder / file).string();
     // A mapping stays where it is when its MappedFile moves.
     const MappedFile& mapped = files_.emplace_back(folder / file);
+    file_list_.push_back({.name = file, .bytes = std::ssize(mapped.bytes())});
     refuse_git_lfs_pointer(mapped.bytes(), where);
     add(file, format.read(mapped.bytes(), where));
   };

@@ -1,6 +1,7 @@
 // The tensors of a Hugging Face checkpoint folder, mapped and bound-checked.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <span>
@@ -12,6 +13,12 @@
 #include "storage/stored_tensor.h"
 
 namespace limn {
+
+// A file of tensors.
+struct CheckpointFile {
+  std::string name;  // below the folder
+  std::int64_t bytes = 0;
+};
 
 // docs/checkpoints.md says which files are read and what is refused. Threads: immutable.
 class Checkpoint {
@@ -38,6 +45,9 @@ class Checkpoint {
   // All names, sorted.
   std::vector<std::string> names() const;
 
+  // Those that were read, in the order of their names.
+  const std::vector<CheckpointFile>& files() const { return file_list_; }
+
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
@@ -52,6 +62,7 @@ class Checkpoint {
 
   std::filesystem::path folder_;
   std::vector<MappedFile> files_;
+  std::vector<CheckpointFile> file_list_;
   std::map<std::string, Entry, std::less<>> entries_;
 };
 

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -77,6 +79,71 @@ void sync_folder(const std::filesystem::path& folder) {
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) throw_errno(to, "cannot be given its name");
   sync_folder(to.has_parent_path() ? to.parent_path() : std::filesystem::path("."));
+}
+
+namespace {
+
+constexpr std::string_view kTemporarySuffix = ".tmp";
+
+std::filesystem::path temporary_path(const std::filesystem::path& path, std::string_view tag) {
+  const std::string name = path.filename().string();
+  return path.parent_path() /
+         fmt::format(".{}{}{}{}", name, tag.empty() ? "" : ".", tag, kTemporarySuffix);
+}
+
+}  // namespace
+
+TemporaryFile::TemporaryFile(const std::filesystem::path& final_path, std::string_view tag)
+    : final_path_(final_path),
+      path_(temporary_path(final_path, tag)) {}
+
+TemporaryFile::~TemporaryFile() {
+  if (!renamed_) ::unlink(path_.c_str());
+}
+
+void TemporaryFile::rename() {
+  rename_durably(path_, final_path_);
+  renamed_ = true;
+}
+
+bool is_temporary(const std::filesystem::path& path) {
+  const std::string name = path.filename().string();
+  return name.starts_with('.') && name.ends_with(kTemporarySuffix);
+}
+
+void write_durably(const std::filesystem::path& path, std::string_view text) {
+  TemporaryFile temporary(path);
+  write_text(FileDescriptor(temporary.path(), O_WRONLY | O_CREAT), temporary.path(), text);
+  sync_file(temporary.path());
+  temporary.rename();
+}
+
+void create_folder(const std::filesystem::path& folder) {
+  std::error_code code;
+  const bool is_new = std::filesystem::create_directories(folder, code);
+  if (code || !std::filesystem::is_directory(folder, code)) {
+    throw IoError(fmt::format(
+        "{}: the folder cannot be created: {}",
+        folder.string(),
+        code ? code.message() : "a file is in its place"));
+  }
+  if (is_new && folder.has_parent_path()) sync_folder(folder.parent_path());
+}
+
+std::vector<std::filesystem::path> list_folder(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> paths;
+  try {
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
+      paths.push_back(entry.path());
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw IoError(fmt::format("{}: cannot be listed: {}", folder.string(), error.code().message()));
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+void remove_file(const std::filesystem::path& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_errno(path, "cannot be removed");
 }
 
 }  // namespace limn

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string_view>
+#include <vector>
 
 namespace limn {
 
@@ -49,8 +50,43 @@ void sync(const FileDescriptor& file, const std::filesystem::path& path);
 void sync_file(const std::filesystem::path& path);
 void sync_folder(const std::filesystem::path& folder);
 
-// Gives the synced file `from` the name `to` of the same folder, replacing what was there. After a
-// crash `to` is either the old or the new file. Throws IoError.
+// Gives the synced file or folder `from` the name `to` of the same folder, replacing what was
+// there. After a crash `to` is either the old or the new file. Throws IoError.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+
+// A file under construction: .NAME.tmp, or .NAME.TAG.tmp, beside where it is to be. Removes what is
+// there of it unless it was given its name.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::filesystem::path& final_path, std::string_view tag = "");
+  ~TemporaryFile();
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+  // Requires: the file is synced to disk. Throws IoError.
+  void rename();
+
+ private:
+  std::filesystem::path final_path_;
+  std::filesystem::path path_;
+  bool renamed_ = false;
+};
+
+// Whether it is named like a TemporaryFile.
+bool is_temporary(const std::filesystem::path& path);
+
+// Writes a file whole or not at all, replacing what was there. Throws IoError.
+void write_durably(const std::filesystem::path& path, std::string_view text);
+
+// Creates the folder and its parents where they are missing. Throws IoError.
+void create_folder(const std::filesystem::path& folder);
+
+// What is in the folder, in the order of the names. Throws IoError.
+std::vector<std::filesystem::path> list_folder(const std::filesystem::path& folder);
+
+// Removes the file if it is there. Throws IoError.
+void remove_file(const std::filesystem::path& path);
 
 }  // namespace limn

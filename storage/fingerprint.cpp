@@ -24,6 +24,8 @@ class Fingerprint::Impl {
     return fmt::format("xxh3:{:016x}{:016x}", hash.high64, hash.low64);
   }
 
+  std::uint64_t low() const { return XXH3_128bits_digest(state_.get()).low64; }
+
  private:
   std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_;
 };
@@ -48,6 +50,11 @@ void Fingerprint::add(std::string_view text) {
 
 std::string Fingerprint::text() const {
   return impl_->text();
+}
+
+std::int64_t Fingerprint::number() const {
+  const auto number = static_cast<std::int64_t>(impl_->low());
+  return number == 0 ? 1 : number;
 }
 
 std::string file_fingerprint(const std::filesystem::path& path) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -25,6 +26,9 @@ class Fingerprint {
 
   // "xxh3:" and 32 hexadecimal digits.
   std::string text() const;
+
+  // The lower 64 bits of it, never 0.
+  std::int64_t number() const;
 
  private:
   class Impl;

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "storage/error.h"
+#include "storage/fingerprint.h"
 
 namespace limn {
 
@@ -15,11 +16,44 @@ namespace {
 
 using nlohmann::json;
 
-std::string line_of(const GeneratedTargetLine& line) {
-  const nlohmann::ordered_json document = {
-      {"record", line.record_index}, {"target_ids", line.target_ids}, {"target", line.target}};
+constexpr const char* kChecksumKey = "xxh3";
+
+std::string text_of(const nlohmann::ordered_json& document) {
   // A token may be a part of a character.
-  return document.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace) + "\n";
+  return document.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
+}
+
+nlohmann::ordered_json document_of(const GeneratedTargetLine& line) {
+  return {{"record", line.record_index}, {"target_ids", line.target_ids}, {"target", line.target}};
+}
+
+// Of the line as it is without the checksum, for a digit that flips is still a digit.
+std::string checksum_of(const GeneratedTargetLine& line) {
+  Fingerprint fingerprint;
+  fingerprint.add(text_of(document_of(line)));
+  return fmt::format("{:016x}", static_cast<std::uint64_t>(fingerprint.number()));
+}
+
+std::string line_of(const GeneratedTargetLine& line) {
+  nlohmann::ordered_json document = document_of(line);
+  document[kChecksumKey] = checksum_of(line);
+  return text_of(document) + "\n";
+}
+
+// Nothing where it is not what was written. Lines of earlier releases have no checksum.
+std::optional<GeneratedTargetLine> parse_line(const std::string& text) {
+  try {
+    const json document = json::parse(text);
+    GeneratedTargetLine line{
+        .record_index = document.at("record").get<std::int64_t>(),
+        .target_ids = document.at("target_ids").get<std::vector<std::int32_t>>(),
+        .target = document.at("target").get<std::string>()};
+    const bool has_checksum = document.size() > 3;
+    if (has_checksum && document.at(kChecksumKey) != checksum_of(line)) return std::nullopt;
+    return line;
+  } catch (const json::exception&) {
+    return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -43,19 +77,12 @@ std::optional<GeneratedTargetLine> GeneratedTargetsReader::next() {
   }
   ++line_number_;
   offset_ += static_cast<std::int64_t>(text.size()) + 1;
-  try {
-    const json document = json::parse(text);
-    return GeneratedTargetLine{
-        .record_index = document.at("record").get<std::int64_t>(),
-        .target_ids = document.at("target_ids").get<std::vector<std::int32_t>>(),
-        .target = document.at("target").get<std::string>()};
-  } catch (const json::exception&) {
-    throw DataError(fmt::format(
-        "{}:{}: is damaged; put the file back as limn wrote it, or remove the folder to start "
-        "again",
-        path_.string(),
-        line_number_));
-  }
+  if (auto line = parse_line(text)) return line;
+  throw DataError(fmt::format(
+      "{}:{}: is damaged; put the file back as limn wrote it, or remove it, and the model answers "
+      "again",
+      path_.string(),
+      line_number_));
 }
 
 GeneratedTargetsWriter::GeneratedTargetsWriter(

@@ -1,6 +1,6 @@
 // RUN/targets.jsonl: what the model answered, durable before anything of it is explained.
 //
-//   {"record": 0, "target_ids": [3681, 13], "target": " Paris."}
+//   {"record": 0, "target_ids": [3681, 13], "target": " Paris.", "xxh3": "3f0c2a9d41b7e658"}
 //
 // One line a record, in the dataset's order; docs/run-directory.md specifies it.
 #pragma once

@@ -17,9 +17,13 @@ template <typename Read>
 auto read_part(const std::filesystem::path& path, Read read) {
   try {
     return read();
-  } catch (const DataError& error) {
+  } catch (const Error& error) {
+    // One that was removed since the start is an IoError of this process alone.
+    const bool is_of_the_part =
+        error.exit_code() == ExitCode::BadData || error.exit_code() == ExitCode::Io;
+    if (!is_of_the_part) throw;
     throw DataError(fmt::format(
-        "{}; delete the part and limn computes its batches again: {}",
+        "{}; start again, and limn sets the part aside and computes its batches again: {}",
         error.what(),
         path.string()));
   }

@@ -158,7 +158,7 @@ class RelevanceWriter::Impl {
   }
 
   void write_part_contents(
-      std::span<const std::int64_t> sample_index, std::span<const std::int64_t> batch_ids) {
+      std::span<const std::int64_t> sample_index, std::span<const PartBatch> batches) {
     check(
         static_cast<std::int64_t>(sample_index.size()) == ids_->rows(),
         "{} sample indices for {} samples",
@@ -167,7 +167,15 @@ class RelevanceWriter::Impl {
     check(ascends(sample_index), "the samples of a part must ascend");
     file_.create_group(kPartGroup);
     columns_.emplace_back(file_, kPartSampleIndex).append(sample_index);
-    columns_.emplace_back(file_, kPartBatchId).append(batch_ids);
+    std::vector<std::int64_t> ids;
+    std::vector<std::int64_t> contents;
+    for (const PartBatch& batch : batches) {
+      ids.push_back(batch.id);
+      contents.push_back(batch.contents);
+    }
+    columns_.emplace_back(file_, kPartBatchId).append(std::span<const std::int64_t>(ids));
+    columns_.emplace_back(file_, kPartBatchContents)
+        .append(std::span<const std::int64_t>(contents));
   }
 
   void close() {
@@ -271,8 +279,8 @@ void RelevanceWriter::append(const SampleRecord& sample) {
 }
 
 void RelevanceWriter::write_part_contents(
-    std::span<const std::int64_t> sample_index, std::span<const std::int64_t> batch_ids) {
-  impl_->write_part_contents(sample_index, batch_ids);
+    std::span<const std::int64_t> sample_index, std::span<const PartBatch> batches) {
+  impl_->write_part_contents(sample_index, batches);
 }
 
 void RelevanceWriter::close() {
@@ -288,7 +296,7 @@ class RelevanceReader::Impl {
     check_lengths();
     if (file_.has(kPartGroup)) {
       part_sample_index_ = ColumnReader(file_, kPartSampleIndex).read_all<std::int64_t>();
-      part_batch_ids_ = ColumnReader(file_, kPartBatchId).read_all<std::int64_t>();
+      read_part_batches();
       check_part();
     }
   }
@@ -299,7 +307,7 @@ class RelevanceReader::Impl {
 
   const std::vector<std::int64_t>& part_sample_index() const { return part_sample_index_; }
 
-  const std::vector<std::int64_t>& part_batch_ids() const { return part_batch_ids_; }
+  const std::vector<PartBatch>& part_batches() const { return part_batches_; }
 
   std::vector<std::string> sample_ids() const {
     std::vector<std::string> ids;
@@ -397,6 +405,20 @@ class RelevanceReader::Impl {
           bounds.rows,
           ranges.rows));
     }
+  }
+
+  void read_part_batches() {
+    const auto ids = ColumnReader(file_, kPartBatchId).read_all<std::int64_t>();
+    // Parts of earlier releases do not say.
+    std::vector<std::int64_t> contents(ids.size());
+    if (file_.has(kPartBatchContents.path))
+      contents = ColumnReader(file_, kPartBatchContents).read_all<std::int64_t>();
+    if (contents.size() != ids.size()) {
+      throw DataError(fmt::format(
+          "{}: {} must have a row for each batch", file_.name(), kPartBatchContents.path));
+    }
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      part_batches_.push_back({.id = ids[i], .contents = contents[i]});
   }
 
   void check_part() const {
@@ -532,7 +554,7 @@ class RelevanceReader::Impl {
   std::optional<TextColumnReader> ids_;
   std::optional<TextColumnReader> messages_;
   std::vector<std::int64_t> part_sample_index_;
-  std::vector<std::int64_t> part_batch_ids_;
+  std::vector<PartBatch> part_batches_;
 };
 
 RelevanceReader::RelevanceReader(const std::filesystem::path& path)
@@ -563,7 +585,14 @@ std::vector<std::int64_t> RelevanceReader::part_sample_index() const {
 }
 
 std::vector<std::int64_t> RelevanceReader::part_batch_ids() const {
-  return impl_->part_batch_ids();
+  std::vector<std::int64_t> ids;
+  for (const PartBatch& batch : impl_->part_batches())
+    ids.push_back(batch.id);
+  return ids;
+}
+
+std::vector<PartBatch> RelevanceReader::part_batches() const {
+  return impl_->part_batches();
 }
 
 }  // namespace limn

@@ -26,6 +26,16 @@ struct RelevanceAttributes {
   bool operator==(const RelevanceAttributes&) const = default;
 };
 
+// A batch that a part holds.
+struct PartBatch {
+  std::int64_t id = 0;
+  // A fingerprint of what was computed in it: the samples and units, not the values. 0: not known,
+  // in parts of earlier releases.
+  std::int64_t contents = 0;
+
+  bool operator==(const PartBatch&) const = default;
+};
+
 // Writes samples one after the other. The file is a relevance file only after close(): a writer
 // that is destroyed before leaves an incomplete file behind, which no reader opens.
 //
@@ -47,7 +57,7 @@ class RelevanceWriter {
   // Adds what makes the file a part: which samples of the dataset these are and which batches it
   // holds. Requires: one index for each appended sample, ascending.
   void write_part_contents(
-      std::span<const std::int64_t> sample_index, std::span<const std::int64_t> batch_ids);
+      std::span<const std::int64_t> sample_index, std::span<const PartBatch> batches);
 
   // Writes what is buffered, attaches the dimension scales, closes the file and syncs it to disk.
   // Throws IoError.
@@ -83,6 +93,7 @@ class RelevanceReader {
   // What write_part_contents() wrote; empty in a file that is no part.
   std::vector<std::int64_t> part_sample_index() const;
   std::vector<std::int64_t> part_batch_ids() const;
+  std::vector<PartBatch> part_batches() const;
 
  private:
   class Impl;

@@ -97,6 +97,8 @@ static_assert(
 inline constexpr ColumnFormat kPartSampleIndex = {
     "part/sample_index", "sample", ElementType::Int64};
 inline constexpr ColumnFormat kPartBatchId = {"part/batch_id", "part/batch", ElementType::Int64};
+inline constexpr ColumnFormat kPartBatchContents = {
+    "part/batch_contents", "part/batch", ElementType::Int64};
 
 // Columns [first, last] that a file of another program may lack, and what it then has no link to.
 struct OptionalColumns {

@@ -1,268 +1,86 @@
 #include "storage/run_directory.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <charconv>
-#include <chrono>
+#include <cstdlib>
 #include <optional>
+#include <string_view>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "storage/durable_file.h"
+#include "storage/earlier_state.h"
 #include "storage/error.h"
+#include "storage/file_checksum.h"
 #include "storage/generated_targets.h"
-#include "storage/json_file.h"
 #include "storage/merge_parts.h"
+#include "storage/part_files.h"
 
 namespace limn {
 
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
 
-constexpr const char* kRunFormat = "limn.run";
-constexpr std::int32_t kRunFormatVersion = 1;
-
-constexpr std::string_view kPartPrefix = "part-";
-constexpr std::string_view kPartSuffix = ".h5";
-
-// A file under construction is .NAME.tmp until it is whole.
-constexpr std::string_view kTemporarySuffix = ".tmp";
-
-fs::path temporary_path(const fs::path& path) {
-  return path.parent_path() / fmt::format(".{}{}", path.filename().string(), kTemporarySuffix);
-}
-
-bool is_temporary(const fs::path& path) {
-  const std::string name = path.filename().string();
-  return name.starts_with('.') && name.ends_with(kTemporarySuffix);
-}
-
-void remove_file(const fs::path& path) {
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_errno(path, "cannot be removed");
-}
-
-// A file under construction. Removes what is there of it unless it was given its name.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const fs::path& final_path)
-      : final_path_(final_path),
-        path_(temporary_path(final_path)) {}
-
-  ~TemporaryFile() {
-    if (!renamed_) ::unlink(path_.c_str());
-  }
-
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  const fs::path& path() const { return path_; }
-
-  // Requires: the file is synced to disk.
-  void rename() {
-    rename_durably(path_, final_path_);
-    renamed_ = true;
-  }
-
- private:
-  fs::path final_path_;
-  fs::path path_;
-  bool renamed_ = false;
-};
-
-// Creates the folder and its parents where they are missing.
-void create_folder(const fs::path& folder) {
-  std::error_code code;
-  const bool is_new = fs::create_directories(folder, code);
-  if (code || !fs::is_directory(folder, code)) {
-    throw IoError(fmt::format(
-        "{}: the folder cannot be created: {}",
-        folder.string(),
-        code ? code.message() : "a file is in its place"));
-  }
-  if (is_new && folder.has_parent_path()) sync_folder(folder.parent_path());
-}
-
-std::vector<fs::path> list_folder(const fs::path& folder) {
-  std::vector<fs::path> paths;
-  try {
-    for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-      paths.push_back(entry.path());
-    }
-  } catch (const fs::filesystem_error& error) {
-    throw IoError(fmt::format("{}: cannot be listed: {}", folder.string(), error.code().message()));
-  }
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
-
-// The number of part-NNNNNN.h5; nothing for any other name.
-std::optional<std::int64_t> part_number(const fs::path& path) {
-  const std::string name = path.filename().string();
-  if (!name.starts_with(kPartPrefix) || !name.ends_with(kPartSuffix)) return std::nullopt;
-  const char* const begin = name.data() + kPartPrefix.size();
-  const char* const end = name.data() + name.size() - kPartSuffix.size();
-  std::int64_t number = 0;
-  const auto [parsed_end, error] = std::from_chars(begin, end, number);
-  if (error != std::errc() || parsed_end != end) return std::nullopt;
-  return number;
-}
-
-std::string this_process() {
-  std::array<char, 256> host = {};
-  ::gethostname(host.data(), host.size() - 1);
-  return fmt::format("process {} on {}", ::getpid(), host.data());
-}
-
-std::string lock_holder(const FileDescriptor& lock) {
-  std::array<char, 512> text = {};
-  const ssize_t length = ::pread(lock.get(), text.data(), text.size(), 0);
-  std::string holder(text.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
-  if (const auto line_end = holder.find('\n'); line_end != std::string::npos) {
-    holder.resize(line_end);
-  }
-  return holder.empty() ? "an unknown process" : holder;
-}
-
-// Ranks outlive a launcher that was killed by a second or two; who starts the same command again at
-// once need not know.
-constexpr auto kPatience = std::chrono::seconds(5);
-
-// The lock lasts until the last copy of the descriptor is closed: it goes with the process, and is
-// not handed down to programs that it starts (O_CLOEXEC). Children forked without exec share it.
-FileDescriptor lock_folder(const fs::path& folder) {
-  const fs::path path = folder / "lock";
-  FileDescriptor lock(path, O_RDWR | O_CREAT);
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) throw_errno(path, "cannot be locked");
-    if (std::chrono::steady_clock::now() < deadline) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      continue;
-    }
-    throw IoError(fmt::format(
-        "{}: another run is at work here; wait for its end, or choose another output.path: {}",
-        path.string(),
-        lock_holder(lock)));
-  }
-  write_text(lock, path, this_process() + "\n");
-  return lock;
-}
-
-FileDescriptor create_and_lock(const fs::path& folder) {
+RunOwnership create_and_own(const fs::path& folder, const OwnershipOptions& options) {
   create_folder(folder);
-  return lock_folder(folder);
+  return RunOwnership::acquire(folder, options);
 }
 
-json attributes_json(const RelevanceAttributes& attributes) {
-  return {
-      {"job", attributes.job},
-      {"model", attributes.model},
-      {"software_version", attributes.software_version},
-      {"tensor_parallel", attributes.tensor_parallel},
-      {"dtype", attributes.dtype}};
-}
-
-void write_manifest(const fs::path& path, const RunManifest& manifest) {
-  const json document = {
-      {"format", kRunFormat},
-      {"format_version", kRunFormatVersion},
-      {"fingerprint", manifest.fingerprint},
-      {"attributes", attributes_json(manifest.attributes)}};
-  TemporaryFile temporary(path);
-  write_text(
-      FileDescriptor(temporary.path(), O_WRONLY | O_CREAT),
-      temporary.path(),
-      document.dump(2) + "\n");
-  sync_file(temporary.path());
-  temporary.rename();
-}
-
-RunManifest read_manifest(const fs::path& path) {
-  const json document = read_json(path);
+// A disk that is full, or cannot be written any more, is the person's to mend; what was sealed is
+// not touched by it.
+template <typename Write>
+void write_or_advise(const Write& write) {
   try {
-    if (document.at("format") != kRunFormat) {
-      throw DataError(fmt::format("{}: format must be {}", path.string(), kRunFormat));
-    }
-    if (document.at("format_version") != kRunFormatVersion) {
-      throw DataError(fmt::format(
-          "{}: format_version must be {}; go on with the release of limn that began the run, or "
-          "choose another output.path: {}",
-          path.string(),
-          kRunFormatVersion,
-          document.at("format_version").dump()));
-    }
-    const json& attributes = document.at("attributes");
-    return {
-        .fingerprint = document.at("fingerprint").get<std::map<std::string, std::string>>(),
-        .attributes = {
-            .job = attributes.at("job").get<std::string>(),
-            .model = attributes.at("model").get<std::string>(),
-            .software_version = attributes.at("software_version").get<std::string>(),
-            .tensor_parallel = attributes.at("tensor_parallel").get<std::int32_t>(),
-            .dtype = attributes.at("dtype").get<std::string>()}};
-  } catch (const json::exception& error) {
-    throw DataError(fmt::format("{}: is damaged: {}", path.string(), error.what()));
+    write();
+  } catch (const IoError& error) {
+    throw IoError(fmt::format(
+        "{}; what is sealed stays: make room, or the folder writable, and start the same command "
+        "again",
+        error.what()));
   }
 }
 
-using Fingerprint = std::map<std::string, std::string>;
-
-// The first key that only one side has, or whose values differ.
-std::optional<std::string> first_difference(const Fingerprint& left, const Fingerprint& right) {
-  const auto [in_left, in_right] =
-      std::mismatch(left.begin(), left.end(), right.begin(), right.end());
-  if (in_left == left.end() && in_right == right.end()) return std::nullopt;
-  if (in_left == left.end()) return in_right->first;
-  if (in_right == right.end()) return in_left->first;
-  return std::min(in_left->first, in_right->first);
+// Whether this is the same Slurm job as the one that began the run, started again by Slurm.
+bool is_requeued(const RunOwner& begun, const RunOwner& now) {
+  const char* const restarts = std::getenv("SLURM_RESTART_COUNT");
+  const bool was_restarted = restarts != nullptr && std::string_view(restarts) != "0";
+  return was_restarted && !now.job_id.empty() && begun.job_id == now.job_id;
 }
 
-std::string value_or_none(const Fingerprint& fingerprint, const std::string& key) {
-  const auto found = fingerprint.find(key);
-  return found == fingerprint.end() ? "none" : found->second;
-}
-
-void check_same_run(const fs::path& path, const Fingerprint& earlier, const Fingerprint& now) {
-  const auto key = first_difference(earlier, now);
-  if (!key) return;
-  throw JobError(fmt::format(
-      "{}: begun with another {}; choose another output.path, or remove the folder to start again: "
-      "{} there, {} now",
-      path.string(),
-      *key,
-      value_or_none(earlier, *key),
-      value_or_none(now, *key)));
+std::optional<std::string> damage_of_result(const fs::path& path) {
+  try {
+    if (!RelevanceReader(path).attributes().complete) return "is not complete";
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return has_checksum(path) ? damage_by_checksum(path) : std::nullopt;
 }
 
 }  // namespace
 
 class RunDirectory::Impl {
  public:
-  Impl(const fs::path& path, const RunManifest& manifest)
+  Impl(const fs::path& path, const RunManifest& manifest, const OpenOptions& options)
       : path_(path),
         parts_path_(path / "parts"),
-        lock_(create_and_lock(path)),
-        manifest_(open_manifest(manifest)) {
+        ownership_(create_and_own(path, options.ownership)) {
+    if (const auto folder = finish_moving(path_)) warn_of_earlier_state(*folder);
+    if (options.mode == StartMode::Fresh) begin_anew(manifest);
+    open_manifest(manifest, options);
     create_folder(parts_path_);
     remove_temporaries();
-    const std::vector<fs::path> parts = part_paths();
-    if (!parts.empty()) next_part_ = *part_number(parts.back()) + 1;
+    inspect_parts();
+    inspect_result();
   }
 
   const fs::path& path() const { return path_; }
 
   fs::path result_path() const { return path_ / "relevance.h5"; }
+
+  const RunOwner& owner() const { return ownership_.owner(); }
 
   bool is_complete() const {
     if (!fs::exists(result_path())) return false;
@@ -273,27 +91,55 @@ class RunDirectory::Impl {
     }
   }
 
-  std::unordered_set<std::int64_t> finished_batches() const {
-    std::unordered_set<std::int64_t> batches;
-    for (const fs::path& part : part_paths()) {
-      const auto ids = read_part(part, [&] { return RelevanceReader(part).part_batch_ids(); });
-      batches.insert(ids.begin(), ids.end());
+  std::vector<std::string> take_warnings() { return std::exchange(warnings_, {}); }
+
+  std::unordered_map<std::int64_t, std::int64_t> finished_contents() const {
+    std::unordered_map<std::int64_t, std::int64_t> contents;
+    for (const SealedPart& part : parts_) {
+      for (const PartBatch& batch : part.batches) {
+        const auto [known, is_new] = contents.try_emplace(batch.id, batch.contents);
+        if (!is_new && known->second != batch.contents) known->second = -1;
+      }
     }
-    return batches;
+    return contents;
   }
 
-  void seal(const OpenPart& part) {
-    TemporaryFile temporary(parts_path_ / fmt::format("part-{:06}.h5", next_part_));
-    RelevanceWriter writer(temporary.path(), attributes(false));
-    std::vector<std::int64_t> sample_index;
-    for (const auto& [index, sample] : part.samples) {
-      writer.append(sample);
-      sample_index.push_back(index);
+  void supersede(const std::unordered_set<std::int64_t>& batches) {
+    std::vector<SealedPart> kept;
+    std::size_t num_superseded = 0;
+    for (SealedPart& part : parts_) {
+      const bool is_superseded = std::ranges::any_of(
+          part.batches, [&](const PartBatch& batch) { return batches.contains(batch.id); });
+      if (is_superseded) {
+        set_file_aside(part.path, "superseded");
+        ++num_superseded;
+      } else {
+        kept.push_back(std::move(part));
+      }
     }
-    writer.write_part_contents(sample_index, part.batch_ids);
-    writer.close();
-    temporary.rename();
-    ++next_part_;
+    parts_ = std::move(kept);
+    if (num_superseded == 0) return;
+    warnings_.push_back(fmt::format(
+        "{}: parts set aside as superseded-*, for the end of the dataset is cut into other batches "
+        "now; what is in them is computed again: {}",
+        parts_path_.string(),
+        num_superseded));
+  }
+
+  void check_still_owner() const { ownership_.check_still_owner(); }
+
+  void seal(const OpenPart& part) {
+    const PartName name{.epoch = ownership_.epoch(), .number = next_number_};
+    SealedPart sealed{.path = parts_path_ / file_name(name), .batches = batches_of(part)};
+    TemporaryFile temporary(sealed.path);
+    write_or_advise([&] { write_part(temporary.path(), part, sealed.batches); });
+    ownership_.check_still_owner();
+    write_or_advise([&] {
+      temporary.rename();
+      write_checksum(sealed.path);
+    });
+    ++next_number_;
+    parts_.push_back(std::move(sealed));
   }
 
   bool stop_requested() const {
@@ -304,40 +150,153 @@ class RunDirectory::Impl {
   void clear_stop_request() { remove_file(stop_path()); }
 
   void merge(std::int64_t num_samples) {
-    TemporaryFile temporary(result_path());
-    RelevanceWriter writer(temporary.path(), attributes(true));
-    merge_parts(part_paths(), num_samples, writer);
-    writer.close();
-    temporary.rename();
+    std::vector<fs::path> paths;
+    for (const SealedPart& part : parts_)
+      paths.push_back(part.path);
+    // Named by the epoch: whoever takes the run over writes another file.
+    TemporaryFile temporary(result_path(), fmt::format("{:06}", ownership_.epoch()));
+    write_or_advise([&] {
+      RelevanceWriter writer(temporary.path(), attributes(true));
+      merge_parts(paths, num_samples, writer);
+      writer.close();
+    });
+    ownership_.check_still_owner();
+    write_or_advise([&] {
+      remove_file(checksum_path(result_path()));
+      temporary.rename();
+      write_checksum(result_path());
+    });
   }
 
  private:
   fs::path stop_path() const { return path_ / "stop"; }
 
-  // The manifest of the first start that computed something, which later ones must match.
-  RunManifest open_manifest(const RunManifest& manifest) const {
-    const fs::path manifest_path = path_ / "manifest.json";
-    std::optional<RunManifest> earlier;
-    if (fs::exists(manifest_path)) earlier = read_manifest(manifest_path);
+  fs::path manifest_path() const { return path_ / "manifest.json"; }
+
+  void warn_of_earlier_state(const fs::path& folder) {
+    warnings_.push_back(fmt::format(
+        "{}: begun anew; what was there before is kept, remove it if nobody needs it: {}",
+        path_.string(),
+        folder.string()));
+  }
+
+  // A job that Slurm starts again has the flag still, and would never come to an end.
+  void begin_anew(const RunManifest& manifest) {
+    if (fs::exists(manifest_path()) && began_before_requeue(manifest)) {
+      warnings_.push_back(fmt::format(
+          "{}: --fresh: begun anew by this Slurm job before it was requeued; it goes on",
+          path_.string()));
+      return;
+    }
+    if (const auto folder = move_state_aside(path_)) warn_of_earlier_state(*folder);
+  }
+
+  bool began_before_requeue(const RunManifest& manifest) const {
+    try {
+      return is_requeued(read_manifest(manifest_path(), manifest).begun, owner());
+    } catch (const DataError&) {
+      return false;
+    }
+  }
+
+  // That of the first start that computed something, which later ones must match.
+  void open_manifest(const RunManifest& now, const OpenOptions& options) {
+    manifest_ = now;
+    manifest_.begun = owner();
     if (!holds_results()) {
       // There is nothing to go on with: what ended an earlier start may be mended now.
-      write_manifest(manifest_path, manifest);
-      return manifest;
+      if (fs::exists(manifest_path())) read_manifest(manifest_path(), now);
+      write_manifest(manifest_path(), manifest_);
+      return;
     }
-    if (!earlier) {
+    if (!fs::exists(manifest_path())) {
       throw JobError(fmt::format(
-          "{}: missing, though there are results; choose another output.path, or remove the folder "
-          "to start again",
-          manifest_path.string()));
+          "{}: missing, though there are results; choose another output.path, or start anew with "
+          "--fresh, which keeps what is there",
+          manifest_path().string()));
     }
-    check_same_run(manifest_path, earlier->fingerprint, manifest.fingerprint);
-    return *std::move(earlier);
+    RunManifest earlier = read_manifest(manifest_path(), now);
+    if (has_grown(earlier, now, options)) return extend(std::move(earlier), now);
+    check_same_run(earlier, now);
+    const bool is_of_earlier_release = earlier.dataset_files.empty();
+    if (!is_of_earlier_release) {
+      manifest_ = std::move(earlier);
+      return;
+    }
+    manifest_.attributes = earlier.attributes;
+    if (!now.dataset_files.empty()) write_manifest(manifest_path(), manifest_);
+  }
+
+  // Whether only the dataset is another, and may be. Throws JobError when it may not.
+  bool has_grown(
+      const RunManifest& earlier, const RunManifest& now, const OpenOptions& options) const {
+    RunManifest rest = earlier;
+    rest.fingerprint[kDatasetKey] = value_or_none(now, kDatasetKey);
+    const bool dataset_alone =
+        first_difference(earlier, now) == kDatasetKey && !first_difference(rest, now);
+    const bool is_known = options.objection_to_growth && !earlier.dataset_files.empty();
+    if (!dataset_alone || !is_known) return false;
+    const auto objection = options.objection_to_growth(earlier.dataset_files);
+    if (options.mode == StartMode::Extend) {
+      if (!objection) return true;
+      throw JobError(fmt::format(
+          "{}: --extend: the dataset has not just grown at its end; choose another output.path, or "
+          "start anew with --fresh: {}",
+          manifest_path().string(),
+          *objection));
+    }
+    if (objection) return false;
+    throw JobError(fmt::format(
+        "{}: the dataset has grown since the run began; go on with --extend, which keeps what is "
+        "computed, or choose another output.path: {} there, {} now",
+        manifest_path().string(),
+        value_or_none(earlier, kDatasetKey),
+        value_or_none(now, kDatasetKey)));
+  }
+
+  // In this order, so that a start that is killed in between leaves the earlier run, only without
+  // the result that the parts give again.
+  void extend(RunManifest earlier, const RunManifest& now) {
+    supersede_unknown_contents();
+    if (const auto folder = move_result_aside(path_)) {
+      warnings_.push_back(fmt::format(
+          "{}: the result of the dataset before it grew is kept: {}",
+          result_path().string(),
+          folder->string()));
+    }
+    earlier.fingerprint[kDatasetKey] = value_or_none(now, kDatasetKey);
+    earlier.dataset_files = now.dataset_files;
+    write_manifest(manifest_path(), earlier);
+    manifest_ = std::move(earlier);
+  }
+
+  // Parts of an earlier release: nobody can tell whether their batches are still the same.
+  void supersede_unknown_contents() const {
+    for (const fs::path& path : list_parts(parts_path_).parts) {
+      const auto batches = read_part(path, [&] { return RelevanceReader(path).part_batches(); });
+      const bool is_unknown =
+          std::ranges::any_of(batches, [](const PartBatch& batch) { return batch.contents == 0; });
+      if (is_unknown) set_file_aside(path, "superseded");
+    }
+  }
+
+  void check_same_run(const RunManifest& earlier, const RunManifest& now) const {
+    const auto key = first_difference(earlier, now);
+    if (!key) return;
+    throw JobError(fmt::format(
+        "{}: begun with another {}; choose another output.path, or start anew with --fresh, which "
+        "keeps what is there: {} there, {} now",
+        manifest_path().string(),
+        *key,
+        value_or_none(earlier, *key),
+        value_or_none(now, *key)));
   }
 
   bool holds_results() const {
     std::error_code missing;
     const auto size_of_targets = fs::file_size(generated_targets_path(path_), missing);
-    return fs::exists(result_path()) || (fs::exists(parts_path_) && !part_paths().empty()) ||
+    return fs::exists(result_path()) ||
+           (fs::exists(parts_path_) && !list_parts(parts_path_).parts.empty()) ||
            (!missing && size_of_targets > 0);
   }
 
@@ -350,13 +309,62 @@ class RunDirectory::Impl {
     }
   }
 
-  std::vector<fs::path> part_paths() const {
-    std::vector<fs::path> paths = list_folder(parts_path_);
-    std::erase_if(paths, [](const fs::path& path) { return !part_number(path); });
-    std::sort(paths.begin(), paths.end(), [](const fs::path& left, const fs::path& right) {
-      return *part_number(left) < *part_number(right);
-    });
-    return paths;
+  void inspect_parts() {
+    const PartListing listing = list_parts(parts_path_);
+    next_number_ = listing.next_number;
+    for (const fs::path& path : listing.missing) {
+      warnings_.push_back(fmt::format(
+          "{}: is gone, though it was sealed; its batches are computed again", path.string()));
+      remove_file(checksum_path(path));
+    }
+    for (const fs::path& path : listing.parts) {
+      PartInspection inspection = inspect_part(path);
+      if (inspection.damage) {
+        set_damaged_aside(path, *inspection.damage, "its batches are computed again");
+      } else {
+        parts_.push_back(std::move(inspection.part));
+      }
+    }
+  }
+
+  void inspect_result() {
+    if (!fs::exists(result_path())) return;
+    if (const auto damage = damage_of_result(result_path()))
+      set_damaged_aside(result_path(), *damage, "it is merged anew");
+  }
+
+  void set_damaged_aside(
+      const fs::path& path, const std::string& damage, std::string_view consequence) {
+    const fs::path aside = set_file_aside(path, "damaged");
+    const std::string where = path.string() + ": ";
+    warnings_.push_back(fmt::format(
+        "{}{}; {}, and the file kept as {}",
+        where,
+        damage.starts_with(where) ? damage.substr(where.size()) : damage,
+        consequence,
+        aside.filename().string()));
+  }
+
+  static std::vector<PartBatch> batches_of(const OpenPart& part) {
+    std::vector<PartBatch> batches;
+    for (const std::int64_t id : part.batch_ids) {
+      const auto contents = part.contents.find(id);
+      batches.push_back(
+          {.id = id, .contents = contents == part.contents.end() ? 0 : contents->second});
+    }
+    return batches;
+  }
+
+  void write_part(
+      const fs::path& path, const OpenPart& part, std::span<const PartBatch> batches) const {
+    RelevanceWriter writer(path, attributes(false));
+    std::vector<std::int64_t> sample_index;
+    for (const auto& [index, sample] : part.samples) {
+      writer.append(sample);
+      sample_index.push_back(index);
+    }
+    writer.write_part_contents(sample_index, batches);
+    writer.close();
   }
 
   RelevanceAttributes attributes(bool complete) const {
@@ -367,13 +375,16 @@ class RunDirectory::Impl {
 
   fs::path path_;
   fs::path parts_path_;
-  FileDescriptor lock_;
+  RunOwnership ownership_;
   RunManifest manifest_;
-  std::int64_t next_part_ = 0;
+  std::vector<SealedPart> parts_;  // those that count, in the order of their names
+  std::int64_t next_number_ = 0;
+  std::vector<std::string> warnings_;
 };
 
-RunDirectory RunDirectory::open(const std::filesystem::path& path, const RunManifest& manifest) {
-  return RunDirectory(std::make_unique<Impl>(path, manifest));
+RunDirectory RunDirectory::open(
+    const std::filesystem::path& path, const RunManifest& manifest, const OpenOptions& options) {
+  return RunDirectory(std::make_unique<Impl>(path, manifest, options));
 }
 
 RunDirectory::RunDirectory(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -390,12 +401,35 @@ std::filesystem::path RunDirectory::result_path() const {
   return impl_->result_path();
 }
 
+const RunOwner& RunDirectory::owner() const {
+  return impl_->owner();
+}
+
 bool RunDirectory::is_complete() const {
   return impl_->is_complete();
 }
 
 std::unordered_set<std::int64_t> RunDirectory::finished_batches() const {
-  return impl_->finished_batches();
+  std::unordered_set<std::int64_t> batches;
+  for (const auto& [id, contents] : impl_->finished_contents())
+    batches.insert(id);
+  return batches;
+}
+
+std::vector<std::string> RunDirectory::take_warnings() {
+  return impl_->take_warnings();
+}
+
+std::unordered_map<std::int64_t, std::int64_t> RunDirectory::finished_contents() const {
+  return impl_->finished_contents();
+}
+
+void RunDirectory::supersede(const std::unordered_set<std::int64_t>& batches) {
+  impl_->supersede(batches);
+}
+
+void RunDirectory::check_still_owner() const {
+  impl_->check_still_owner();
 }
 
 void RunDirectory::seal(const OpenPart& part) {

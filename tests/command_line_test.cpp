@@ -103,6 +103,15 @@ TEST(CommandLineTest, TakesLogOptions) {
       "loud");
 }
 
+TEST(CommandLineTest, TakesWhatToDoWithAnEarlierStart) {
+  EXPECT_EQ(parse_run({"job.toml"}).mode, StartMode::Continue);
+  EXPECT_EQ(parse_run({"--fresh", "job.toml"}).mode, StartMode::Fresh);
+  EXPECT_EQ(parse_run({"job.toml", "--extend"}).mode, StartMode::Extend);
+  EXPECT_EQ(
+      refusal({"run", "job.toml", "--extend", "--fresh"}),
+      "limn run: only one of --fresh and --extend expected; see limn run --help");
+}
+
 TEST(CommandLineTest, TakesWhatToShow) {
   const ShowOptions all = parse_show({"runs/squad"});
   EXPECT_EQ(all.path, "runs/squad");

@@ -149,12 +149,92 @@ TEST_F(DatasetFilesTest, TheFingerprintIsOfContentsAndTheNamesOfShards) {
   write("e/a.jsonl", kRecord);
   write("e/b.jsonl", kRecord);
   write("e/c.txt", "no part of it");
-  EXPECT_EQ(dataset_fingerprint(options("d")), dataset_fingerprint(options("e")));
-  EXPECT_EQ(dataset_fingerprint(options("d")), dataset_fingerprint(options("d/*.jsonl")));
-  EXPECT_EQ(dataset_fingerprint(options("d/a.jsonl")), file_fingerprint(folder_ / "d/b.jsonl"));
-  const std::string before = dataset_fingerprint(options("e"));
+  EXPECT_EQ(dataset_contents(options("d")).fingerprint, dataset_contents(options("e")).fingerprint);
+  EXPECT_EQ(
+      dataset_contents(options("d")).fingerprint,
+      dataset_contents(options("d/*.jsonl")).fingerprint);
+  EXPECT_EQ(
+      dataset_contents(options("d/a.jsonl")).fingerprint, file_fingerprint(folder_ / "d/b.jsonl"));
+  const std::string before = dataset_contents(options("e")).fingerprint;
   std::filesystem::rename(folder_ / "e/b.jsonl", folder_ / "e/c.jsonl");
-  EXPECT_NE(dataset_fingerprint(options("e")), before);
+  EXPECT_NE(dataset_contents(options("e")).fingerprint, before);
+}
+
+// Of a dataset that is extended.
+class GrowthTest : public DatasetFilesTest {
+ protected:
+  // What stands against the dataset of now, as one that was `before`.
+  std::string objection(
+      const DataOptions& data, const std::vector<DatasetFileContent>& before) const {
+    return objection_to_growth(data, before).value_or("none");
+  }
+};
+
+TEST_F(GrowthTest, AFileMayGrowByWholeLines) {
+  write("a.jsonl", std::string(kRecord) + kRecord);
+  const DataOptions data = options("a.jsonl");
+  const auto before = dataset_contents(data).files;
+  EXPECT_EQ(objection(data, before), "none");
+  write("a.jsonl", std::string(kRecord) + kRecord + kRecord);
+  EXPECT_EQ(objection(data, before), "none");
+  // Under another name, too.
+  write("b.jsonl", std::string(kRecord) + kRecord + "\n");
+  EXPECT_EQ(objection(options("b.jsonl"), before), "none");
+  write("a.jsonl", kRecord);
+  EXPECT_EQ(objection(data, before), (folder_ / "a.jsonl").string() + ": shorter than it was");
+  write("a.jsonl", "{}" + std::string(kRecord) + kRecord);
+  EXPECT_THAT(objection(data, before), HasSubstr("a.jsonl: not what it was in its first"));
+}
+
+TEST_F(GrowthTest, ALastLineWithoutAnEndMayGetOneAlone) {
+  const std::string record = std::string(kRecord).substr(0, std::string(kRecord).size() - 1);
+  write("a.jsonl", record);
+  const DataOptions data = options("a.jsonl");
+  const auto before = dataset_contents(data).files;
+  for (const char* more : {"\n", "\r\n{}", "\n{}\n"}) {
+    write("a.jsonl", record + more);
+    EXPECT_EQ(objection(data, before), "none") << more;
+  }
+  write("a.jsonl", record + " ");
+  EXPECT_THAT(objection(data, before), EndsWith("a.jsonl: its last line goes on now"));
+}
+
+TEST_F(GrowthTest, FilesMayFollowTheLastOne) {
+  write("d/b.jsonl", kRecord);
+  write("d/d.jsonl", kRecord);
+  const DataOptions data = options("d");
+  const auto before = dataset_contents(data).files;
+  write("d/e.jsonl.gz", "not looked at");
+  write("d/d.jsonl", std::string(kRecord) + kRecord);
+  EXPECT_EQ(objection(data, before), "none");
+  write("d/b.jsonl", std::string(kRecord) + kRecord);
+  EXPECT_THAT(objection(data, before), EndsWith("longer than it was, but not the last file"));
+  write("d/b.jsonl", kRecord);
+  write("d/c.jsonl", kRecord);
+  EXPECT_THAT(objection(data, before), EndsWith("before those that were there: c.jsonl"));
+  std::filesystem::remove(folder_ / "d/c.jsonl");
+  std::filesystem::remove(folder_ / "d/b.jsonl");
+  EXPECT_THAT(objection(data, before), EndsWith("a file is not there any more: b.jsonl"));
+  EXPECT_THAT(objection(options("d/d.jsonl"), before), HasSubstr("was a folder or a pattern"));
+}
+
+TEST_F(GrowthTest, WhatIsCompressedOrOneTextDoesNotGrow) {
+  const std::string packed = gzipped(kRecord);
+  write("d/a.jsonl.gz", packed);
+  const auto before = dataset_contents(options("d")).files;
+  write("d/b.jsonl", kRecord);
+  EXPECT_EQ(objection(options("d"), before), "none");
+  write("d/a.jsonl.gz", packed + packed);
+  EXPECT_THAT(objection(options("d"), before), HasSubstr("not the last file"));
+  std::filesystem::remove(folder_ / "d/b.jsonl");
+  EXPECT_THAT(objection(options("d"), before), HasSubstr("a compressed file that has grown"));
+  DataOptions squad = options("s.json");
+  squad.format = "squad";
+  write("s.json", "{\"data\": []}\n");
+  const auto squad_before = dataset_contents(squad).files;
+  EXPECT_EQ(objection(squad, squad_before), "none");
+  write("s.json", "{\"data\": []}\n\n");
+  EXPECT_THAT(objection(squad, squad_before), HasSubstr("a SQuAD file that has grown"));
 }
 
 }  // namespace limn::test

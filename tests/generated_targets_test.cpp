@@ -89,8 +89,32 @@ TEST_F(GeneratedTargetsTest, NamesADamagedLine) {
     std::ofstream(path, std::ios::app) << damaged;
     EXPECT_THAT(
         message_of<DataError>([&] { read(); }),
-        AllOf(HasSubstr("targets.jsonl:2: is damaged"), HasSubstr("remove the folder")));
+        AllOf(HasSubstr("targets.jsonl:2: is damaged"), HasSubstr("or remove it")));
   }
+}
+
+TEST_F(GeneratedTargetsTest, NoticesEveryBitThatFlips) {
+  GeneratedTargetsWriter(path, 0).append(std::vector{kParis, kLyon, kNice});
+  const std::string whole = read_bytes(path);
+  const auto begin = static_cast<std::size_t>(end_of(1));
+  const auto end = static_cast<std::size_t>(end_of(2)) - 1;
+  for (std::size_t i = begin; i < end; ++i) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string bytes = whole;
+      bytes[i] = static_cast<char>(bytes[i] ^ (1 << bit));
+      write_bytes(path, bytes);
+      // A white space more or less, or one of another kind, says the same.
+      try {
+        EXPECT_THAT(read(), ElementsAre(kParis, kLyon, kNice)) << i << " " << bit;
+      } catch (const DataError&) {
+      }
+    }
+  }
+}
+
+TEST_F(GeneratedTargetsTest, ReadsLinesOfEarlierReleases) {
+  write_bytes(path, "{\"record\":0,\"target_ids\":[3681,13],\"target\":\" Paris.\"}\n");
+  EXPECT_THAT(read(), ElementsAre(kParis));
 }
 
 }  // namespace limn::test

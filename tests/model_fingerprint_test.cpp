@@ -39,6 +39,23 @@ TEST_F(ModelFingerprintTest, IsTheSameForTheSameModel) {
   EXPECT_EQ(model_fingerprint(Checkpoint(elsewhere.path())), fingerprint());
 }
 
+TEST_F(ModelFingerprintTest, OfWeightsIsThatOfTheNamesAndSizesOfTheirFiles) {
+  fingerprint();  // writes them
+  const std::string before = weights_fingerprint(Checkpoint(folder_.path()));
+  tensors_[0].values[0] = 17;
+  fingerprint();
+  EXPECT_EQ(weights_fingerprint(Checkpoint(folder_.path())), before);
+  tensors_[1] = {"b", {2}, {7, 8}};
+  fingerprint();
+  const std::string larger = weights_fingerprint(Checkpoint(folder_.path()));
+  EXPECT_NE(larger, before);
+  std::filesystem::rename(folder_ / "model.safetensors", folder_ / "all.safetensors");
+  write_bytes(
+      folder_ / "model.safetensors.index.json",
+      "{\"weight_map\": {\"a\": \"all.safetensors\", \"b\": \"all.safetensors\"}}");
+  EXPECT_NE(weights_fingerprint(Checkpoint(folder_.path())), larger);
+}
+
 TEST_F(ModelFingerprintTest, ChangesWithTheConfig) {
   const std::string before = fingerprint();
   write_bytes(folder_ / "config.json", "{\"rope_theta\": 5}");

@@ -228,11 +228,13 @@ TEST_F(RelevanceFileTest, APartSaysWhatItHolds) {
   RelevanceWriter writer(path_, example_attributes());
   for (const SampleRecord& record : random_records(2, 4))
     writer.append(record);
-  writer.write_part_contents(std::vector<std::int64_t>{3, 8}, std::vector<std::int64_t>{7, 5, 6});
+  const std::vector<PartBatch> batches{{7, 71}, {5, 0}, {6, -61}};
+  writer.write_part_contents(std::vector<std::int64_t>{3, 8}, batches);
   writer.close();
   const RelevanceReader reader(path_);
   EXPECT_THAT(reader.part_sample_index(), ElementsAre(3, 8));
   EXPECT_THAT(reader.part_batch_ids(), ElementsAre(7, 5, 6));
+  EXPECT_EQ(reader.part_batches(), batches);
 }
 
 TEST_F(RelevanceFileTest, WriterRefusesWhatBreaksItsPromises) {
@@ -244,8 +246,8 @@ TEST_F(RelevanceFileTest, WriterRefusesWhatBreaksItsPromises) {
   writer.append(example_record());
   const std::vector<std::int64_t> one = {1};
   const std::vector<std::int64_t> falling = {1, 1};
-  EXPECT_THROW(writer.write_part_contents(one, one), InternalError);
-  EXPECT_THROW(writer.write_part_contents(falling, one), InternalError);
+  EXPECT_THROW(writer.write_part_contents(one, {}), InternalError);
+  EXPECT_THROW(writer.write_part_contents(falling, {}), InternalError);
 }
 
 TEST_F(RelevanceFileTest, MayBeReadInAnotherThreadThanItWasOpened) {
@@ -492,9 +494,12 @@ TEST_F(RelevanceFileTest, DamageIsReadOrRefusedNeverACrash) {
   for (const SampleRecord& record : random_records(40, 6))
     writer.append(record);
   std::vector<std::int64_t> samples;
-  for (std::int64_t i = 0; i < 40; ++i)
+  std::vector<PartBatch> batches;
+  for (std::int64_t i = 0; i < 40; ++i) {
     samples.push_back(i);
-  writer.write_part_contents(samples, samples);
+    batches.push_back({.id = i, .contents = 3 * i});
+  }
+  writer.write_part_contents(samples, batches);
   writer.close();
   const std::string whole = read_bytes(path_);
   std::mt19937_64 random(7);

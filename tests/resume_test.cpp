@@ -2,8 +2,11 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <initializer_list>
+#include <iterator>
 #include <random>
 #include <set>
 #include <string>
@@ -62,7 +65,8 @@ class ResumeTest : public testing::Test {
     const std::filesystem::path parts = folder / (run + "/parts");
     if (!std::filesystem::exists(parts)) return batches;
     for (const auto& entry : std::filesystem::directory_iterator(parts)) {
-      if (entry.path().extension() != ".h5") continue;
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with("part-") || entry.path().extension() != ".h5") continue;
       for (const std::int64_t batch : RelevanceReader(entry.path()).part_batch_ids()) {
         EXPECT_TRUE(batches.insert(batch).second) << "batch " << batch << " was computed twice";
       }
@@ -280,14 +284,127 @@ TEST_F(ResumeTest, RefusesARunOfAnotherPlan) {
     program.kill_all();
     program.exit_code();
   }
-  // As limn wrote it before it had a second plan.
+  // As limn wrote it before it had a second plan, without a checksum.
   const std::filesystem::path path = folder / "run/manifest.json";
   nlohmann::json manifest = nlohmann::json::parse(read_bytes(path));
   ASSERT_EQ(manifest["fingerprint"].erase("plan"), 1U);
+  manifest["format_version"] = 1;
   write_bytes(path, manifest.dump());
   const ProgramResult refused = run_to_end(command("run", "0.05"));
   EXPECT_EQ(refused.exit_code, 78);
   EXPECT_THAT(refused.output, HasSubstr("begun with another plan"));
+}
+
+namespace {
+
+// The names of the sealed parts.
+std::set<std::string> part_names(const std::filesystem::path& run) {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(run / "parts")) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("part-") && name.ends_with(".h5")) names.insert(name);
+  }
+  return names;
+}
+
+std::string first_lines(const std::string& text, std::size_t count) {
+  std::size_t end = 0;
+  for (std::size_t i = 0; i < count; ++i)
+    end = text.find('\n', end) + 1;
+  return text.substr(0, end);
+}
+
+std::vector<std::string> with(
+    std::vector<std::string> command, std::initializer_list<const char*> arguments) {
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
+}  // namespace
+
+// Killed while it computes what was added, too.
+TEST_F(ResumeTest, GoesOnWithADatasetThatHasGrown) {
+  const std::string whole = read_bytes(folder / "many.jsonl");
+  write_bytes(folder / "many.jsonl", first_lines(whole, 80));
+  const auto job = without_launcher(command("run", "0.05"));
+  ASSERT_EQ(run_to_end(job).exit_code, 0);
+  const std::string before = read_bytes(folder / "run/relevance.h5");
+  const std::set<std::string> parts_before = part_names(folder / "run");
+  const std::size_t num_before = sealed_batches("run").size();
+
+  write_bytes(folder / "many.jsonl", whole);
+  const ProgramResult refused = run_to_end(job);
+  EXPECT_EQ(refused.exit_code, 78);
+  EXPECT_THAT(refused.output, HasSubstr("the dataset has grown since the run began; go on with"));
+  {
+    RunningProgram program(with(job, {"--extend"}));
+    wait_for_seals("run", num_before + 20);
+    program.kill_all();
+    program.exit_code();
+  }
+  EXPECT_EQ(read_bytes(folder / "run/earlier-001/relevance.h5"), before);
+  const ProgramResult rest = run_to_end(job);
+  ASSERT_EQ(rest.exit_code, 0) << rest.output;
+  // All but the last batches of the smaller dataset were not computed again.
+  std::set<std::string> kept;
+  std::ranges::set_intersection(
+      parts_before, part_names(folder / "run"), std::inserter(kept, kept.end()));
+  EXPECT_GT(kept.size() + 4, parts_before.size());
+  EXPECT_LT(kept.size(), parts_before.size());
+  sealed_batches("run");
+  const std::string extended = read_bytes(folder / "run/relevance.h5");
+  // The same job over all of it.
+  const ProgramResult fresh = run_to_end(with(job, {"--fresh"}));
+  ASSERT_EQ(fresh.exit_code, 0) << fresh.output;
+  EXPECT_EQ(read_bytes(folder / "run/relevance.h5"), extended);
+  EXPECT_EQ(read_bytes(folder / "run/earlier-002/relevance.h5"), extended);
+}
+
+TEST_F(ResumeTest, GoesOnWithADatasetOfMoreFilesAndTheModelsAnswers) {
+  const std::string lines = first_lines(read_bytes(folder / "many.jsonl"), 50);
+  std::filesystem::remove(folder / "many.jsonl");
+  std::filesystem::create_directory(folder / "many.jsonl");
+  write_bytes(folder / "many.jsonl/a.jsonl", first_lines(lines, 30));
+  const auto job = with(
+      without_launcher(command("run", "0.05")),
+      {"--explain.target", "generate", "--explain.max_new_tokens", "20"});
+  ASSERT_EQ(run_to_end(job).exit_code, 0);
+  const std::string answers = read_bytes(folder / "run/targets.jsonl");
+  write_bytes(folder / "many.jsonl/b.jsonl", lines.substr(first_lines(lines, 30).size()));
+  const ProgramResult extended = run_to_end(with(job, {"--extend"}));
+  ASSERT_EQ(extended.exit_code, 0) << extended.output;
+  const std::string more_answers = read_bytes(folder / "run/targets.jsonl");
+  EXPECT_EQ(lines_with(more_answers, "{").size(), 50U);
+  // All but those of the batch that now has more prompts.
+  EXPECT_TRUE(more_answers.starts_with(first_lines(answers, 20)));
+  const std::string result = read_bytes(folder / "run/relevance.h5");
+  ASSERT_EQ(run_to_end(with(job, {"--fresh"})).exit_code, 0);
+  EXPECT_EQ(read_bytes(folder / "run/targets.jsonl"), more_answers);
+  EXPECT_EQ(read_bytes(folder / "run/relevance.h5"), result);
+}
+
+// What a disk, or somebody, does to the parts.
+TEST_F(ResumeTest, ComputesAgainWhatWasDamagedOrDeleted) {
+  const auto job = without_launcher(command("run", "0.05"));
+  ASSERT_EQ(run_to_end(job).exit_code, 0);
+  const std::string result = read_bytes(folder / "run/relevance.h5");
+  const std::set<std::string> names = part_names(folder / "run");
+  ASSERT_GT(names.size(), 3U);
+  const std::filesystem::path parts = folder / "run/parts";
+  auto name = names.begin();
+  std::string bytes = read_bytes(parts / *name);
+  bytes[bytes.size() / 2] ^= 4;
+  write_bytes(parts / *name, bytes);
+  std::filesystem::resize_file(parts / *++name, 100);
+  std::filesystem::remove(parts / *++name);
+  std::filesystem::resize_file(folder / "run/relevance.h5", result.size() / 2);
+  const ProgramResult mended = run_to_end(job);
+  ASSERT_EQ(mended.exit_code, 0) << mended.output;
+  EXPECT_THAT(lines_with(mended.output, "its batches are computed again"), SizeIs(3));
+  EXPECT_THAT(lines_with(mended.output, "it is merged anew"), SizeIs(1));
+  EXPECT_THAT(lines_with(read_bytes(folder / "run/limn.log"), "computed again"), SizeIs(3));
+  EXPECT_EQ(read_bytes(folder / "run/relevance.h5"), result);
+  EXPECT_TRUE(std::filesystem::exists(parts / ("damaged-" + *names.begin())));
 }
 
 }  // namespace limn::test

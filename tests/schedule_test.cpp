@@ -122,7 +122,13 @@ class Coordinator {
       const ProcessMesh& mesh, const Job& job, RunDirectory run_directory, StartOptions options)
       : preparer_(nullptr, job.explain, kModel),
         run_directory_(std::move(run_directory)),
-        survey_(survey_dataset(job, preparer_, {}, run_directory_.finished_batches())),
+        survey_(survey_dataset(
+            job,
+            preparer_,
+            {},
+            [finished = run_directory_.finished_batches()](const PlannedBatch& planned) {
+              return finished.contains(planned.batch.id);
+            })),
         source_(job_of_source(job, options), preparer_, {}),
         schedule_(mesh.mailbox(), source_, run_directory_, schedule_options(mesh, options)) {
     options.sabotage();

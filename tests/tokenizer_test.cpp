@@ -16,6 +16,7 @@
 
 #include "coordinator/code_points.h"
 #include "storage/error.h"
+#include "tests/temporary_folder.h"
 #include "tests/test_folders.h"
 
 namespace limn::test {
@@ -598,6 +599,26 @@ TEST(TokenizerTest, RefusesTheUnknownTokenOnlyWhenItIsNeeded) {
   EXPECT_THAT(
       [&] { tokenizer.encode("\xE5\xB3\xB6", SpecialTokens::Omit); },
       ThrowsMessage<DataError>(HasSubstr("<unknown>")));
+}
+
+TEST(TokenizerFingerprintTest, IsThatOfTheFilesThatAreRead) {
+  const TemporaryFolder folder;
+  const auto now = [&] { return tokenizer_fingerprint(folder.path()); };
+  EXPECT_EQ(now(), std::nullopt);
+  write_bytes(folder / "tokenizer_config.json", "{}");
+  EXPECT_EQ(now(), std::nullopt);
+  write_bytes(folder / "tokenizer.model", "pieces");
+  const auto of_pieces = now();
+  EXPECT_NE(of_pieces, std::nullopt);
+  write_bytes(folder / "tokenizer_config.json", "{\"add_bos_token\": false}");
+  const auto with_config = now();
+  EXPECT_NE(with_config, of_pieces);
+  write_bytes(folder / "tokenizer.json", "{}");
+  const auto of_json = now();
+  EXPECT_NE(of_json, with_config);
+  // Not read beside it.
+  write_bytes(folder / "tokenizer.model", "others");
+  EXPECT_EQ(now(), of_json);
 }
 
 }  // namespace limn::test

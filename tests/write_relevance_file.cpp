@@ -21,7 +21,8 @@ int main(int argc, char** argv) {
     writer.append(sample == 0 ? limn::test::example_record() : limn::test::random_record(random));
     sample_index.push_back(3 * sample);
   }
-  if (argc > 3) writer.write_part_contents(sample_index, std::vector<std::int64_t>{7, 8});
+  const std::vector<limn::PartBatch> batches{{7, 70}, {8, 80}};
+  if (argc > 3) writer.write_part_contents(sample_index, batches);
   writer.close();
   return 0;
 }

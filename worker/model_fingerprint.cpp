@@ -30,4 +30,11 @@ std::string model_fingerprint(const Checkpoint& checkpoint) {
   return fingerprint.text();
 }
 
+std::string weights_fingerprint(const Checkpoint& checkpoint) {
+  Fingerprint fingerprint;
+  for (const CheckpointFile& file : checkpoint.files())
+    fingerprint.add(fmt::format("{} {}", file.name, file.bytes));
+  return fingerprint.text();
+}
+
 }  // namespace limn

@@ -13,4 +13,8 @@ namespace limn {
 // when a tensor's element type is not one of StoredDtype.
 std::string model_fingerprint(const Checkpoint& checkpoint);
 
+// Of the names and sizes of the files that the tensors are read from: not of their times, nor of
+// their values, which would take as long to read as the model. Throws nothing.
+std::string weights_fingerprint(const Checkpoint& checkpoint);
+
 }  // namespace limn
