@@ -109,22 +109,20 @@ class Reference:
 
 
 def check_order(calls):
-    """A file is given its name only after it is synced, and then its folder is, before anything else is done to it."""
+    """A file is given its name only after it is synced, and then its folder is, before another is given one."""
     unsynced, nameless = set(), None
     for line in calls:
         _, call, path = line.split(" ")
-        folder = path.rpartition("/")[0]
         if call in ("write", "pwrite", "writev", "ftruncate"):
             unsynced.add(path)
         elif call == "fsync":
             unsynced.discard(path)
-            if path == nameless:
-                nameless = None
-        elif call == "rename":
-            temporary = f"{folder}/.{path.rpartition('/')[2]}.tmp"
+            nameless = None if path == nameless else nameless
+        elif call in ("rename", "link"):
+            temporary, name = path.split(">")
             if temporary in unsynced or nameless is not None:
-                raise Failure(f"{path} is given its name before what it needs is on disk")
-            nameless = folder
+                raise Failure(f"{name} is given its name before what it needs is on disk")
+            nameless = name.rpartition("/")[0]
     if nameless is not None:
         raise Failure(f"{nameless} is not synced after a file in it was given its name")
 
@@ -134,7 +132,7 @@ def place_of(before, after, output, ending):
     if ending.code == disturbances.DONE:
         return "after the end"
     for name, place in ((".relevance.h5.tmp", "in the merge"), (".part-", "in a seal"), (".manifest", "at the manifest")):
-        if any(name in temporary for temporary in after.temporaries):
+        if any(name in temporary for temporary in set(after.temporaries) - set(before.temporaries)):
             return place
     if after.has_result:
         return "after the merge"
@@ -159,10 +157,10 @@ class Table:
 
     def add_call(self, line):
         _, call, path, action = line.split(" ")
-        name = path.rpartition("/")[2].strip(".").removesuffix(".tmp") or "folder"
-        if name.startswith("part-"):
-            name = "part"
-        self.calls[f"{call} {name}", action] += 1
+        name = path.rpartition(">")[2]
+        kinds = {"/parts/": "part", "/epochs/": "claim", "relevance": "result", "manifest": "manifest", "targets": "answers"}
+        kind = next((kind for text, kind in kinds.items() if text in name), name.strip("/") or "run directory")
+        self.calls[f"{call} {kind}{' checksum' if '.xxh3' in name else ''}", action] += 1
 
     def text(self):
         places = sorted({place for _, place in self.counts})

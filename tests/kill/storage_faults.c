@@ -10,7 +10,8 @@
 //     short    a write writes half and says so; other calls are made as they are
 //     EIO      the call fails with this error
 //     ENOSPC   this call and all later ones that need room fail with this error
-//   LIMN_FAULT_TRACE=FILE    a line for each call is appended: number, call, path, and the action where one was taken
+//   LIMN_FAULT_TRACE=FILE    a line for each call is appended: number, call, path below the folder (FROM>TO where there are two),
+//                            and the action where one was taken
 #define _GNU_SOURCE
 
 #include <dlfcn.h>
@@ -85,17 +86,18 @@ struct Verdict {
   bool dies_after;  // once it is made
 };
 
-static struct Verdict judge(const char* call, const char* path, enum Need need, size_t size) {
+// `from`: the other path of a call that has two, or NULL.
+static struct Verdict judge(const char* call, const char* from, const char* path, enum Need need, size_t size) {
   struct Verdict verdict = {.error = 0, .size = size, .dies_after = false};
   if (!counts(path)) return verdict;
   const long long number = atomic_fetch_add(&num_calls, 1) + 1;
   const bool is_hit = number == action_at;
   const bool is_full = takes("ENOSPC") && action_at >= 0 && number >= action_at && need == NEEDS_ROOM;
   if (trace >= 0) {
-    char line[PATH_MAX + 64];
+    char line[2 * PATH_MAX + 64];
     const int length = snprintf(
-        line, sizeof line, "%lld %s %s%s%s\n", number, call, path + strlen(folder), is_hit || is_full ? " " : "",
-        is_hit || is_full ? action : "");
+        line, sizeof line, "%lld %s %s%s%s%s%s\n", number, call, from != NULL && counts(from) ? from + strlen(folder) : "",
+        from != NULL ? ">" : "", path + strlen(folder), is_hit || is_full ? " " : "", is_hit || is_full ? action : "");
     syscall(SYS_write, trace, line, (size_t)length);
   }
   if (is_full || (is_hit && takes("ENOSPC"))) verdict.error = ENOSPC;
@@ -107,18 +109,24 @@ static struct Verdict judge(const char* call, const char* path, enum Need need, 
   return verdict;
 }
 
-static struct Verdict judge_path(const char* call, const char* path, enum Need need) {
+static struct Verdict judge_paths(const char* call, const char* from, const char* path, enum Need need) {
   const int error = errno;
   char absolute[PATH_MAX];
-  const struct Verdict verdict = judge(call, absolute_path(path, absolute) ? absolute : "", need, 0);
+  char absolute_from[PATH_MAX];
+  const bool fits = absolute_path(path, absolute) && (from == NULL || absolute_path(from, absolute_from));
+  const struct Verdict verdict = judge(call, from == NULL ? NULL : absolute_from, fits ? absolute : "", need, 0);
   errno = verdict.error != 0 ? verdict.error : error;
   return verdict;
+}
+
+static struct Verdict judge_path(const char* call, const char* path, enum Need need) {
+  return judge_paths(call, NULL, path, need);
 }
 
 static struct Verdict judge_descriptor(const char* call, int descriptor, enum Need need, size_t size) {
   const int error = errno;
   char absolute[PATH_MAX];
-  const struct Verdict verdict = judge(call, path_of(descriptor, absolute) ? absolute : "", need, size);
+  const struct Verdict verdict = judge(call, NULL, path_of(descriptor, absolute) ? absolute : "", need, size);
   errno = verdict.error != 0 ? verdict.error : error;
   return verdict;
 }
@@ -209,11 +217,11 @@ int open64(const char* path, int flags, ...) {
 }
 
 int rename(const char* from, const char* to) {
-  return judge_path("rename", to, NEEDS_ROOM).error != 0 ? -1 : NEXT(rename)(from, to);
+  return judge_paths("rename", from, to, NEEDS_ROOM).error != 0 ? -1 : NEXT(rename)(from, to);
 }
 
 int link(const char* from, const char* to) {
-  return judge_path("link", to, NEEDS_ROOM).error != 0 ? -1 : NEXT(link)(from, to);
+  return judge_paths("link", from, to, NEEDS_ROOM).error != 0 ? -1 : NEXT(link)(from, to);
 }
 
 int unlink(const char* path) {
