@@ -101,8 +101,12 @@ TemporaryFile::~TemporaryFile() {
   if (!renamed_) ::unlink(path_.c_str());
 }
 
-void TemporaryFile::rename() {
-  rename_durably(path_, final_path_);
+void TemporaryFile::rename(Durability durability) {
+  if (durability == Durability::Disk) {
+    rename_durably(path_, final_path_);
+  } else if (std::rename(path_.c_str(), final_path_.c_str()) != 0) {
+    throw_errno(final_path_, "cannot be given its name");
+  }
   renamed_ = true;
 }
 

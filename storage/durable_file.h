@@ -54,6 +54,9 @@ void sync_folder(const std::filesystem::path& folder);
 // there. After a crash `to` is either the old or the new file. Throws IoError.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
+// What a file must survive: the end of the process, or of the machine.
+enum class Durability { ProcessAlone, Disk };
+
 // A file under construction: .NAME.tmp, or .NAME.TAG.tmp, beside where it is to be. Removes what is
 // there of it unless it was given its name.
 class TemporaryFile {
@@ -65,8 +68,9 @@ class TemporaryFile {
 
   const std::filesystem::path& path() const { return path_; }
 
-  // Requires: the file is synced to disk. Throws IoError.
-  void rename();
+  // Requires: the file is synced to disk, unless the name need not outlive a loss of power. Throws
+  // IoError.
+  void rename(Durability durability = Durability::Disk);
 
  private:
   std::filesystem::path final_path_;

@@ -22,6 +22,8 @@ namespace limn {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::string_view kSuffix = ".xxh3";
 constexpr std::size_t kDigits = 32;
 
@@ -82,7 +84,14 @@ void write_checksum(const std::filesystem::path& file) {
     errno = checksum.error;
     throw_errno(file, "cannot be read");
   }
-  write_durably(checksum_path(file), line_of(checksum.digits, file));
+  // Not synced: a part without a checksum is as good, and the disk has to wait for one file less.
+  const fs::path path = checksum_path(file);
+  TemporaryFile temporary(path);
+  write_text(
+      FileDescriptor(temporary.path(), O_WRONLY | O_CREAT),
+      temporary.path(),
+      line_of(checksum.digits, file));
+  temporary.rename(Durability::ProcessAlone);
 }
 
 bool has_checksum(const std::filesystem::path& file) {

@@ -18,7 +18,8 @@ std::filesystem::path checksum_path(const std::filesystem::path& file);
 // Whether it is named like the checksum of a file.
 bool is_checksum(const std::filesystem::path& path);
 
-// Reads the whole file and keeps its checksum, durably. Throws IoError.
+// Reads the whole file and keeps its checksum: the end of the process does not take it away, a loss
+// of power may. Throws IoError.
 void write_checksum(const std::filesystem::path& file);
 
 // Whether a checksum of the file is kept, and readable as one.

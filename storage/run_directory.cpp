@@ -134,12 +134,11 @@ class RunDirectory::Impl {
     TemporaryFile temporary(sealed.path);
     write_or_advise([&] { write_part(temporary.path(), part, sealed.batches); });
     ownership_.check_still_owner();
-    write_or_advise([&] {
-      temporary.rename();
-      write_checksum(sealed.path);
-    });
+    write_or_advise([&] { temporary.rename(); });
     ++next_number_;
+    const fs::path path = sealed.path;
     parts_.push_back(std::move(sealed));
+    write_or_advise([&] { write_checksum(path); });
   }
 
   bool stop_requested() const {

@@ -184,8 +184,9 @@ TEST_F(RunDirectoryTest, RefusesASecondRunNamingTheFirst) {
   const RunDirectory run = open();
   std::array<char, 256> host = {};
   ::gethostname(host.data(), host.size() - 1);
+  const OpenOptions impatient{.ownership = {.patience = std::chrono::milliseconds(200)}};
   EXPECT_THAT(
-      message_of<IoError>([&] { open(); }),
+      message_of<IoError>([&] { RunDirectory::open(run_, example_manifest(), impatient); }),
       AllOf(
           HasSubstr((run_ / "lock").string() + ": another run is at work here"),
           HasSubstr(fmt::format("process {} on {}, since 20", ::getpid(), host.data()))));
