@@ -61,8 +61,8 @@ struct PieceResult {
 
 struct BatchResult {
   std::int64_t batch_id = 0;
-  std::int32_t num_sweeps = 1;  // more: memory did not hold the batch as a whole
   std::vector<PieceResult> pieces;
+  std::int32_t num_sweeps = 1;  // more: memory did not hold the batch as a whole
 
   bool operator==(const BatchResult&) const = default;
 };

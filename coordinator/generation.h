@@ -36,8 +36,8 @@ struct GeneratedTarget {
 
 struct GenerationResult {
   std::int64_t batch_id = 0;
-  std::int32_t num_passes = 1;           // more: memory did not hold the batch as a whole
   std::vector<GeneratedTarget> targets;  // as the prompts
+  std::int32_t num_passes = 1;           // more: memory did not hold the batch as a whole
 
   bool operator==(const GenerationResult&) const = default;
 };

@@ -1,11 +1,8 @@
 #include "coordinator/sentence_piece_tokenizer.h"
 
-#include <sentencepiece_processor.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <optional>
-#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,30 +10,15 @@
 
 #include "coordinator/checked_json.h"
 #include "coordinator/code_points.h"
+#include "coordinator/sentence_piece_model.h"
 #include "storage/error.h"
 #include "storage/json_file.h"
-#include "storage/mapped_file.h"
 
 namespace limn {
 
 namespace {
 
-using Processor = sentencepiece::SentencePieceProcessor;
-
 constexpr std::string_view kWordMark = "\xE2\x96\x81";  // U+2581, SentencePiece's space
-
-std::unique_ptr<const Processor> load_processor(const std::filesystem::path& file) {
-  auto processor = std::make_unique<Processor>();
-  const MappedFile model(file);
-  const std::span<const std::byte> bytes = model.bytes();
-  const auto status = processor->LoadFromSerializedProto(
-      {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-  if (!status.ok()) {
-    throw DataError(fmt::format(
-        "{}: is no SentencePiece model; fetch it again: {}", file.string(), status.message()));
-  }
-  return processor;
-}
 
 // "<s>", or an object with the same under "content".
 std::string token_content(const CheckedJson& token) {
@@ -49,7 +31,7 @@ std::optional<std::int32_t> id_at_end(
     const std::string& name,
     bool is_added_by_default,
     std::int32_t model_id,
-    const Processor& processor) {
+    const SentencePieceModel& model) {
   const auto entry = [&](const std::string& key) {
     return config ? config->find(key) : std::optional<CheckedJson>();
   };
@@ -57,8 +39,8 @@ std::optional<std::int32_t> id_at_end(
   if (!(is_added ? is_added->boolean() : is_added_by_default)) return std::nullopt;
   if (const std::optional<CheckedJson> token = entry(name + "_token")) {
     const std::string content = token_content(*token);
-    const std::int32_t id = processor.PieceToId(content);
-    if (processor.IdToPiece(id) != content) {
+    const std::int32_t id = model.id_of(content);
+    if (model.piece(id) != content) {
       token->refuse("must be a token of tokenizer.model, which is all that limn reads beside it");
     }
     return id;
@@ -71,23 +53,23 @@ std::optional<std::int32_t> id_at_end(
 class SentencePieceTokenizer : public TextEncoder {
  public:
   SentencePieceTokenizer(
-      std::unique_ptr<const Processor> processor, const std::optional<CheckedJson>& config)
-      : processor_(std::move(processor)),
-        first_(id_at_end(config, "bos", true, processor_->bos_id(), *processor_)),
-        last_(id_at_end(config, "eos", false, processor_->eos_id(), *processor_)) {}
+      std::unique_ptr<const SentencePieceModel> model, const std::optional<CheckedJson>& config)
+      : model_(std::move(model)),
+        first_(id_at_end(config, "bos", true, model_->bos_id(), *model_)),
+        last_(id_at_end(config, "eos", false, model_->eos_id(), *model_)) {}
 
   std::vector<TokenRecord> encode(
       std::string_view text, SpecialTokens special_tokens) const override;
 
-  std::int64_t vocab_size() const override { return processor_->GetPieceSize(); }
+  std::int64_t vocab_size() const override { return model_->num_pieces(); }
 
   // Such as <s>.
-  bool is_special(std::int32_t id) const override { return processor_->IsControl(id); }
+  bool is_special(std::int32_t id) const override { return model_->is_control(id); }
 
   std::string token_text(std::int32_t id) const override;
 
  private:
-  std::unique_ptr<const Processor> processor_;
+  std::unique_ptr<const SentencePieceModel> model_;
   std::optional<std::int32_t> first_;
   std::optional<std::int32_t> last_;
 };
@@ -106,22 +88,18 @@ CharRange characters_of(
 std::vector<TokenRecord> SentencePieceTokenizer::encode(
     std::string_view text, SpecialTokens special_tokens) const {
   const std::vector<std::int64_t> offsets = code_point_offsets(text);
-  const auto encoded = processor_->EncodeAsImmutableProto(text);
   const bool adds = special_tokens == SpecialTokens::Add;
 
   std::vector<TokenRecord> tokens;
   if (adds && first_) tokens.push_back({.id = *first_, .chars = {}});
   const std::size_t num_before = tokens.size();
-  for (const auto& piece : encoded.pieces()) {
-    tokens.push_back(
-        {static_cast<std::int32_t>(piece.id()),
-         characters_of(offsets, piece.begin(), piece.end())});
-  }
+  for (const SentencePiece& piece : model_->encode(text))
+    tokens.push_back({piece.id, characters_of(offsets, piece.byte_begin, piece.byte_end)});
   // Of a character's bytes only the last one has its range.
   for (std::size_t i = tokens.size(); i > num_before + 1; --i) {
     TokenRecord& token = tokens[i - 2];
     const bool is_empty = token.chars.begin == token.chars.end;
-    if (is_empty && processor_->IsByte(token.id)) token.chars = tokens[i - 1].chars;
+    if (is_empty && model_->is_byte(token.id)) token.chars = tokens[i - 1].chars;
   }
   if (adds && last_) tokens.push_back({.id = *last_, .chars = {}});
   return tokens;
@@ -129,9 +107,9 @@ std::vector<TokenRecord> SentencePieceTokenizer::encode(
 
 std::string SentencePieceTokenizer::token_text(std::int32_t id) const {
   check(0 <= id && id < vocab_size(), "there is no token of this id: {}", id);
-  std::string text = processor_->IdToPiece(id);
-  if (processor_->IsByte(id)) {
-    const std::string byte = processor_->DecodeIds({id});
+  std::string text = model_->piece(id);
+  if (model_->is_byte(id)) {
+    const std::string byte = model_->decode(id);
     // The decoder makes a replacement character of a byte that is none on its own.
     return byte.size() == 1 ? byte : text;
   }
@@ -146,14 +124,14 @@ std::string SentencePieceTokenizer::token_text(std::int32_t id) const {
 
 std::unique_ptr<const TextEncoder> load_sentence_piece_tokenizer(
     const std::filesystem::path& folder) {
-  auto processor = load_processor(folder / "tokenizer.model");
+  auto model = load_sentence_piece_model(folder / "tokenizer.model");
   const std::filesystem::path config_file = folder / "tokenizer_config.json";
   if (!std::filesystem::exists(config_file)) {
-    return std::make_unique<const SentencePieceTokenizer>(std::move(processor), std::nullopt);
+    return std::make_unique<const SentencePieceTokenizer>(std::move(model), std::nullopt);
   }
   const nlohmann::json json = read_json(config_file);
   const CheckedJson config(json, config_file.string());
-  return std::make_unique<const SentencePieceTokenizer>(std::move(processor), config);
+  return std::make_unique<const SentencePieceTokenizer>(std::move(model), config);
 }
 
 }  // namespace limn

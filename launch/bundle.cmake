@@ -31,4 +31,5 @@ function(limn_bundle_programs)
 endfunction()
 
 limn_bundle_programs(limn)
+install(CODE "bundle_module(\"$<TARGET_FILE:limn_sentence_piece>\")")
 install(CODE "bundle_open_mpi(\"$<TARGET_FILE:limn>\")")

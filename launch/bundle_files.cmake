@@ -126,6 +126,13 @@ function(bundle_program file)
   bundle_start(${name})
 endfunction()
 
+# Copies a library that programs of the bundle load at run time.
+function(bundle_module file)
+  get_filename_component(name "${file}" NAME)
+  bundle_file("${file}" "${bundle}/lib/${name}" ".")
+  bundle_libraries(MODULES "${file}" lib "." "")
+endfunction()
+
 # Copies Open MPI: its libraries that `program` loads, mpirun and its daemon, the components that limn has a use for, the
 # texts of its messages.
 function(bundle_open_mpi program)

@@ -95,11 +95,7 @@ class Run {
     const at::Device device = agree(world_, [&] { return choose_device(job_.parallel.device); });
     const ProcessMesh mesh = agree(world_, [&] {
       return ProcessMesh::create(
-          session_.rank(),
-          session_.size(),
-          job_.parallel.tensor_parallel,
-          device,
-          job_.parallel.timeout_s);
+          session_.rank(), session_.size(), job_.parallel.tensor_parallel, device, patience());
     });
     const ModelConfig model = agree(world_, [&] { return load_model_config(job_.model.path); });
     const Checkpoint checkpoint = agree(world_, [&] { return Checkpoint(job_.model.path); });
@@ -235,6 +231,13 @@ class Run {
     }
     throw_together(world_, coordinator ? coordinator->failure() : nullptr);
     return everyone_knows(coordinator && coordinator->outcome() == RunOutcome::Done);
+  }
+
+  Patience patience() {
+    return {.timeout_s = job_.parallel.timeout_s, .on_hang = [this](const std::string& message) {
+              log_failure({ExitCode::Internal, message});
+              session_.abort(ExitCode::Internal);
+            }};
   }
 
   JobEnd job_end() {

@@ -7,6 +7,8 @@
 
 #include <ATen/ATen.h>
 
+#include "sharding/idle_wait.h"
+
 namespace limn {
 
 namespace {
@@ -43,9 +45,9 @@ void in_countable_pieces(at::Tensor& values, Collective&& collective) {
 
 }  // namespace
 
-MpiCommunicator::MpiCommunicator(MpiComm comm, double timeout_s)
+MpiCommunicator::MpiCommunicator(MpiComm comm, Patience patience)
     : comm_(std::move(comm)),
-      roll_call_(comm_, timeout_s),
+      watch_(comm_.duplicate(), std::move(patience)),
       rank_(comm_.rank()),
       size_(comm_.size()) {}
 
@@ -54,17 +56,22 @@ void MpiCommunicator::wait_for_partners() {
 }
 
 void MpiCommunicator::give_up() {
+  const CollectiveWatch::Visit visit(watch_);
   somebody_gives_up(true);
 }
 
-// Returns when all have come, for a collective or to give up.
+void MpiCommunicator::meet() {
+  const CollectiveWatch::Visit visit(watch_);
+  wait_for_partners();
+}
+
 bool MpiCommunicator::somebody_gives_up(bool i_do) {
   i_give_up_ = i_do ? 1 : 0;
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(
       MPI_Iallreduce(&i_give_up_, &somebody_gives_up_, 1, MPI_INT, MPI_MAX, comm_.get(), &request),
       "MPI_Iallreduce");
-  roll_call_.wait([&] {
+  wait_idle([&] {
     int arrived = 0;
     check_mpi(MPI_Test(&request, &arrived, MPI_STATUS_IGNORE), "MPI_Test");
     return arrived != 0;
@@ -74,6 +81,7 @@ bool MpiCommunicator::somebody_gives_up(bool i_do) {
 
 void MpiCommunicator::all_reduce(at::Tensor& values, ReduceOp op) {
   const MPI_Datatype datatype = datatype_of(values);
+  const CollectiveWatch::Visit visit(watch_);
   const MPI_Op mpi_op = op == ReduceOp::Sum ? MPI_SUM : MPI_MAX;
   wait_for_partners();
   in_countable_pieces(values, [&](void* data, int count) {
@@ -89,6 +97,7 @@ at::Tensor MpiCommunicator::all_gather(const at::Tensor& values) {
   shape.insert(shape.end(), values.sizes().begin(), values.sizes().end());
   at::Tensor gathered = at::empty(shape, values.options());  // [size, ...]
   const int count = static_cast<int>(values.numel());
+  const CollectiveWatch::Visit visit(watch_);
   wait_for_partners();
   check_mpi(
       MPI_Allgather(
@@ -105,6 +114,7 @@ at::Tensor MpiCommunicator::all_gather(const at::Tensor& values) {
 
 void MpiCommunicator::broadcast(at::Tensor& values, int root) {
   const MPI_Datatype datatype = datatype_of(values);
+  const CollectiveWatch::Visit visit(watch_);
   wait_for_partners();
   in_countable_pieces(values, [&](void* data, int count) {
     check_mpi(MPI_Bcast(data, count, datatype, root, comm_.get()), "MPI_Bcast");

@@ -1,20 +1,17 @@
 // A group of ranks that talk through MPI: CPUs.
 #pragma once
 
-#include <limits>
-
+#include "sharding/collective_watch.h"
 #include "sharding/communicator.h"
 #include "sharding/mpi_handle.h"
-#include "sharding/roll_call.h"
 
 namespace limn {
 
-// Waits for late partners without spinning, then calls MPI's tuned blocking collective. Throws
-// InternalError naming partners that do not come within `timeout_s`: the group is of no use then.
+// Waits for late partners without spinning, then calls MPI's tuned blocking collective.
 class MpiCommunicator : public Communicator {
  public:
-  explicit MpiCommunicator(
-      MpiComm comm, double timeout_s = std::numeric_limits<double>::infinity());
+  // Collective.
+  explicit MpiCommunicator(MpiComm comm, Patience patience = {});
 
   int rank() const override { return rank_; }
 
@@ -26,17 +23,18 @@ class MpiCommunicator : public Communicator {
 
   void give_up() override;
 
-  void meet() override { wait_for_partners(); }
+  void meet() override;
 
   void synchronize() override {}
 
  private:
   // Throws PartnerGaveUp where one of them has not come for this.
   void wait_for_partners();
+  // Returns when all have come, for a collective or to give up.
   bool somebody_gives_up(bool i_do);
 
   MpiComm comm_;
-  RollCall roll_call_;  // borrows comm_
+  CollectiveWatch watch_;
   int rank_;
   int size_;
   // Of the collective that is under way, also after an exception.

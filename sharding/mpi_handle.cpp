@@ -20,6 +20,12 @@ std::string node_name() {
   return {name.data(), static_cast<std::size_t>(length)};
 }
 
+MpiComm MpiComm::duplicate() const {
+  MPI_Comm comm = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_dup(comm_, &comm), "MPI_Comm_dup");
+  return MpiComm(comm);
+}
+
 MpiComm MpiComm::duplicate_world() {
   MPI_Comm comm = MPI_COMM_NULL;
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");

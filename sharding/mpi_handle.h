@@ -35,6 +35,9 @@ class MpiComm {
   MpiComm(const MpiComm&) = delete;
   MpiComm& operator=(const MpiComm&) = delete;
 
+  // The same ranks, whose messages never mix with these. Collective.
+  MpiComm duplicate() const;
+
   // Collective over MPI_COMM_WORLD.
   static MpiComm duplicate_world();
   static MpiComm split_world(int color);

@@ -49,15 +49,14 @@ std::string nccl_version() {
   return fmt::format("{}.{}.{}", version / 10000, version % 10000 / 100, version % 100);
 }
 
-NcclCommunicator::NcclCommunicator(MpiComm ranks, at::Device device, double timeout_s)
-    : ranks_(std::move(ranks)),
-      roll_call_(ranks_, timeout_s),
-      timeout_s_(timeout_s),
-      rank_(ranks_.rank()),
-      size_(ranks_.size()),
+NcclCommunicator::NcclCommunicator(MpiComm ranks, at::Device device, Patience patience)
+    : timeout_s_(patience.timeout_s),
+      watch_(ranks.duplicate(), std::move(patience)),
+      rank_(ranks.rank()),
+      size_(ranks.size()),
       device_(device) {
   check(device.is_cuda() && device.has_index(), "NCCL does not run on {}", device.str());
-  const ncclUniqueId id = agree_on_id(ranks_);
+  const ncclUniqueId id = agree_on_id(ranks);
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   // No call waits inside of NCCL for a partner, where nothing could end the wait.
   config.blocking = 0;
@@ -196,10 +195,12 @@ void NcclCommunicator::give_up() {
   if (size_ > 1) fail("a sweep", "this rank gave up");
 }
 
-// A host that is far ahead of its GPU waits here for a whole batch.
+// A host that is far ahead of its GPU waits here for a whole batch; partners that have come as far
+// answer the watch.
 void NcclCommunicator::synchronize() {
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream(device_.index());
-  roll_call_.wait([&] {
+  const CollectiveWatch::Visit visit(watch_);
+  wait_idle([&] {
     throw_if_failed();
     return stream.query();
   });

@@ -2,16 +2,15 @@
 #pragma once
 
 #include <exception>
-#include <limits>
 #include <memory>
 #include <string>
 
 #include <c10/core/Device.h>
 #include <nccl.h>
 
+#include "sharding/collective_watch.h"
 #include "sharding/communicator.h"
 #include "sharding/mpi_handle.h"
-#include "sharding/roll_call.h"
 
 namespace limn {
 
@@ -31,8 +30,7 @@ class NcclCommunicator : public Communicator {
  public:
   // The ranks of `ranks`, each on a GPU of its own, readied for use. Collective over `ranks`.
   // Throws InternalError, on every rank, when NCCL cannot connect them.
-  NcclCommunicator(
-      MpiComm ranks, at::Device device, double timeout_s = std::numeric_limits<double>::infinity());
+  NcclCommunicator(MpiComm ranks, at::Device device, Patience patience = {});
   ~NcclCommunicator() override;
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
@@ -67,9 +65,8 @@ class NcclCommunicator : public Communicator {
   void close();
   [[noreturn]] void fail(const char* call, const std::string& reason);
 
-  MpiComm ranks_;
-  RollCall roll_call_;  // borrows ranks_
   double timeout_s_;
+  CollectiveWatch watch_;
   int rank_;
   int size_;
   at::Device device_;

@@ -52,13 +52,14 @@ void warn_of_spread(const MpiComm& ranks, int group) {
 }
 
 std::unique_ptr<Communicator> tensor_communicator(
-    int group, int tensor_parallel, at::Device device, double timeout_s) {
+    int group, int tensor_parallel, at::Device device, Patience patience) {
   // Collective over the world, so made even where a group has one rank.
   MpiComm comm = MpiComm::split_world(group);
   if (tensor_parallel == 1) return std::make_unique<LocalCommunicator>();
-  if (device.is_cpu()) return std::make_unique<MpiCommunicator>(std::move(comm), timeout_s);
+  if (device.is_cpu())
+    return std::make_unique<MpiCommunicator>(std::move(comm), std::move(patience));
   warn_of_spread(comm, group);
-  return std::make_unique<NcclCommunicator>(std::move(comm), device, timeout_s);
+  return std::make_unique<NcclCommunicator>(std::move(comm), device, std::move(patience));
 }
 
 }  // namespace
@@ -68,7 +69,7 @@ std::unique_ptr<Communicator> world_communicator() {
 }
 
 ProcessMesh ProcessMesh::create(
-    int world_rank, int world_size, int tensor_parallel, at::Device device, double timeout_s) {
+    int world_rank, int world_size, int tensor_parallel, at::Device device, Patience patience) {
   if (world_size % tensor_parallel != 0) {
     throw JobError(fmt::format(
         "parallel.tensor_parallel must divide the number of ranks; start a multiple of {} ranks, "
@@ -80,16 +81,16 @@ ProcessMesh ProcessMesh::create(
   if (world_rank == 0 && device.is_cuda() && tensor_parallel > 1) {
     spdlog::info("NCCL {}", nccl_version());
   }
-  return ProcessMesh(world_rank, world_size, tensor_parallel, device, timeout_s);
+  return ProcessMesh(world_rank, world_size, tensor_parallel, device, std::move(patience));
 }
 
 ProcessMesh::ProcessMesh(
-    int world_rank, int world_size, int tensor_parallel, at::Device device, double timeout_s)
+    int world_rank, int world_size, int tensor_parallel, at::Device device, Patience patience)
     : world_rank_(world_rank),
       world_size_(world_size),
       tensor_parallel_(tensor_parallel),
-      tensor_ranks_(
-          tensor_communicator(world_rank / tensor_parallel, tensor_parallel, device, timeout_s)),
+      tensor_ranks_(tensor_communicator(
+          world_rank / tensor_parallel, tensor_parallel, device, std::move(patience))),
       mailbox_(Mailbox::open()) {}
 
 }  // namespace limn

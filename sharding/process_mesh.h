@@ -1,13 +1,13 @@
 // The ranks of a run as groups x tensor ranks.
 #pragma once
 
-#include <limits>
 #include <memory>
 
 #include <c10/core/Device.h>
 
 #include "sharding/communicator.h"
 #include "sharding/mailbox.h"
+#include "sharding/patience.h"
 
 namespace limn {
 
@@ -21,14 +21,13 @@ class ProcessMesh {
   // Groups that compute on `device`, this rank's own (see choose_device); all ranks have one of the
   // same kind. Collective over all ranks. Throws JobError, on every rank, when tensor_parallel does
   // not divide the number of ranks, and InternalError when GPUs cannot be connected. Warns of
-  // groups of GPUs that are spread over nodes. A rank whose partners do not come to a collective of
-  // the group within `timeout_s` throws InternalError that names them.
+  // groups of GPUs that are spread over nodes. `patience` is that with partners of a group.
   static ProcessMesh create(
       int world_rank,
       int world_size,
       int tensor_parallel,
       at::Device device = at::kCPU,
-      double timeout_s = std::numeric_limits<double>::infinity());
+      Patience patience = {});
 
   int world_rank() const { return world_rank_; }
 
@@ -52,7 +51,7 @@ class ProcessMesh {
 
  private:
   ProcessMesh(
-      int world_rank, int world_size, int tensor_parallel, at::Device device, double timeout_s);
+      int world_rank, int world_size, int tensor_parallel, at::Device device, Patience patience);
 
   int world_rank_;
   int world_size_;

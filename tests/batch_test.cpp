@@ -2,7 +2,9 @@
 
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <random>
+#include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -104,6 +106,79 @@ TEST(BatchTest, KeepsEveryBitOfAResult) {
   EXPECT_EQ(bits_of(back.pieces[0].delta), bits_of(result.pieces[0].delta));
 }
 
+// Samples of 0, 1, 5 and 3 perturbations; the last two share the rows of the second.
+Batch batch_of_four() {
+  Batch batch{.id = 9, .pieces = {}};
+  for (const int count : {0, 1, 5, 3}) {
+    BatchPiece& piece = batch.pieces.emplace_back();
+    piece.sample_index = 10 + std::ssize(batch.pieces);
+    piece.sample_id = std::string(1, static_cast<char>('a' + batch.pieces.size() - 1));
+    piece.perturbation_begin = 100;
+    for (std::int32_t i = 0; i < count; ++i)
+      piece.perturbations.push_back({{i}});
+  }
+  batch.pieces[2].stem = batch.pieces[3].stem = 1;
+  return batch;
+}
+
+// Whose deltas tell sample and perturbation.
+BatchResult result_of(const Batch& batch) {
+  BatchResult result{.batch_id = batch.id};
+  for (const BatchPiece& piece : batch.pieces) {
+    PieceResult& measured = result.pieces.emplace_back();
+    measured.sample_index = piece.sample_index;
+    measured.perturbation_begin = piece.perturbation_begin;
+    for (const Perturbation& perturbation : piece.perturbations)
+      measured.delta.push_back(
+          static_cast<float>(100 * piece.sample_index + perturbation.positions.front()));
+  }
+  return result;
+}
+
+// By halves, down to single perturbations.
+BatchResult result_by_halves(const Batch& batch) {
+  for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
+    if (const auto stem = batch.pieces[i].stem) {
+      EXPECT_LT(*stem, i);
+      EXPECT_FALSE(batch.pieces.at(*stem).stem.has_value());
+      EXPECT_NE(batch.pieces.at(*stem).sample_id, "a");
+    }
+  }
+  if (!can_be_halved(batch)) return result_of(batch);
+  const auto [first, second] = halves_of(batch);
+  EXPECT_FALSE(first.pieces.empty());
+  EXPECT_FALSE(second.pieces.empty());
+  EXPECT_EQ(first.id, batch.id);
+  return joined(batch, result_by_halves(first), result_by_halves(second));
+}
+
+TEST(BatchTest, IsTheSumOfItsHalves) {
+  const Batch batch = batch_of_four();
+  BatchResult result = result_by_halves(batch);
+  EXPECT_EQ(result.num_sweeps, 10);  // nine perturbations and a base
+  result.num_sweeps = 1;
+  EXPECT_EQ(result, result_of(batch));
+}
+
+TEST(BatchTest, IsHalvedInTheMiddle) {
+  const auto [first, second] = halves_of(batch_of_four());
+  ASSERT_EQ(first.pieces.size(), 3U);
+  EXPECT_EQ(first.pieces[2].perturbations.size(), 3U);
+  EXPECT_EQ(first.pieces[2].stem, 1U);
+  ASSERT_EQ(second.pieces.size(), 2U);
+  EXPECT_EQ(second.pieces[0].perturbations.size(), 2U);
+  EXPECT_EQ(second.pieces[0].perturbation_begin, 103);
+  EXPECT_EQ(second.pieces[0].stem, std::nullopt);
+  EXPECT_EQ(second.pieces[1].stem, 0U);
+}
+
+TEST(BatchTest, NamesItsSamples) {
+  Batch batch = batch_of_four();
+  EXPECT_EQ(text_of(batch), "batch 9, samples a, b, c and 1 more");
+  batch.pieces.resize(1);
+  EXPECT_EQ(text_of(batch), "batch 9, sample a");
+}
+
 TEST(BatchTest, RefusesEveryTruncation) {
   const Bytes batch = to_bytes(example_batch());
   for (std::size_t size = 0; size < batch.size(); ++size) {
@@ -129,7 +204,8 @@ TEST(BatchTest, RefusesAByteTooMany) {
 TEST(BatchTest, RefusesCountsThatTheLetterCannotHold) {
   // Of pieces, and of the first piece's tokens: right behind the ids.
   const std::size_t num_pieces = sizeof(std::int64_t);
-  const std::size_t num_tokens = 3 * sizeof(std::int64_t);
+  const std::size_t num_tokens = 4 * sizeof(std::int64_t);
+  const std::size_t num_results = sizeof(std::int64_t) + sizeof(std::int32_t);
   const Bytes batch = to_bytes(example_batch());
   const Bytes result = to_bytes(example_result());
   // The last ones times the size of an element are small again in 64 bits.
@@ -141,7 +217,8 @@ TEST(BatchTest, RefusesCountsThatTheLetterCannotHold) {
         (std::uint64_t{1} << 61) + 1}) {
     EXPECT_THROW(batch_from_bytes(with_number(batch, num_pieces, count)), InternalError) << count;
     EXPECT_THROW(batch_from_bytes(with_number(batch, num_tokens, count)), InternalError) << count;
-    EXPECT_THROW(result_from_bytes(with_number(result, num_pieces, count)), InternalError) << count;
+    EXPECT_THROW(result_from_bytes(with_number(result, num_results, count)), InternalError)
+        << count;
   }
 }
 
