@@ -120,6 +120,8 @@ def check_order(calls):
             nameless = None if path == nameless else nameless
         elif call in ("rename", "link"):
             temporary, name = path.split(">")
+            if name.endswith(".xxh3"):
+                continue  # A checksum that is lost is made again.
             if temporary in unsynced or nameless is not None:
                 raise Failure(f"{name} is given its name before what it needs is on disk")
             nameless = name.rpartition("/")[0]
