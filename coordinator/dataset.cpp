@@ -497,6 +497,7 @@ class DatasetReader::Impl {
         target_keys_(target_keys),
         files_(find_dataset_files(options)),
         prompts_(options) {
+    check(options.shard == DataShard{}, "a shard that was not looked for");
     if (options.format != "jsonl" && options.format != "squad") {
       throw JobError(fmt::format("data.format must be jsonl or squad: {}", options.format));
     }

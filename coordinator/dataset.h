@@ -63,6 +63,7 @@ enum class TargetKeys { Required, Optional };
 // but for what is const: any thread.
 class DatasetReader {
  public:
+  // Requires: data.shard is the whole dataset; find_shard() says where another one lies.
   // Throws IoError when the first file is missing or cannot be read, JobError when data.format or
   // data.template is none.
   explicit DatasetReader(const DataOptions& options, TargetKeys target_keys = TargetKeys::Required);

@@ -65,12 +65,21 @@ enum class OnError {
 // What of a question's context is the evidence of its answer.
 enum class EvidenceKind { Answer, Sentence, None };
 
+// One of `count` pieces of about equal size that a dataset is cut into, each of successive records.
+struct DataShard {
+  std::int64_t index = 0;  // of [0, count)
+  std::int64_t count = 1;  // 1: the dataset is not cut
+
+  bool operator==(const DataShard&) const = default;
+};
+
 struct DataOptions {
   std::filesystem::path path;  // of a file, or of a folder of files, or a pattern of files' paths
   std::string format = "jsonl";
   std::int64_t limit = 0;               // 0: all
   std::int64_t skip = 0;                // records before the first one
   std::vector<std::string> sample_ids;  // none: all
+  DataShard shard;                      // of the records that the three above leave
   OnError on_error = OnError::Fail;
   std::string prompt_template =  // of SQuAD's questions
       "{context}\nQuestion: {question}\nAnswer:";

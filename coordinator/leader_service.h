@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "coordinator/progress.h"
@@ -37,7 +38,21 @@ class LeaderService {
   virtual std::int64_t num_durable_batches() const = 0;
 };
 
-// How a service talks to those outside.
+// What a service tells of, once it has happened.
+struct SealReport {  // of a part
+  std::string name;  // of its file
+  std::int64_t num_batches = 0;
+  std::int64_t num_samples = 0;
+  double seconds = 0;  // that sealing took
+};
+
+struct FailedSample {
+  std::int64_t index = 0;  // in the dataset
+  std::string id;
+  std::string message;
+};
+
+// How a service talks to those outside. It calls them on the thread of run().
 struct ServiceOptions {
   std::vector<int> leaders;  // ranks of the groups' leaders
   std::function<StopRequest()> stop_request;
@@ -45,6 +60,9 @@ struct ServiceOptions {
   std::function<bool(double seconds)> has_time_for = [](double) { return true; };
   double timeout_s = 600;                       // see Dealer::expect_results()
   std::function<void(const Progress&)> report;  // called some times a second
+  std::function<void(const SealReport&)> sealed = [](const SealReport&) {};
+  // Once for each sample that this start finds to fail; it is not durable yet.
+  std::function<void(const FailedSample&)> sample_failed = [](const FailedSample&) {};
 };
 
 }  // namespace limn

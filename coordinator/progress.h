@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <utility>
 
 namespace limn {
@@ -19,6 +20,19 @@ struct Progress {
   std::int64_t rows_total = 0;     // that this start has to do
   double elapsed_s = 0;            // since this start
 };
+
+// Of this start. Nothing before its first batch.
+inline std::optional<double> rows_per_second(const Progress& progress) {
+  if (progress.rows_done <= 0 || progress.elapsed_s <= 0) return std::nullopt;
+  return static_cast<double>(progress.rows_done) / progress.elapsed_s;
+}
+
+// At the rate of this start. Nothing before its first batch and after its last.
+inline std::optional<double> seconds_left(const Progress& progress) {
+  if (progress.rows_done <= 0 || progress.rows_done >= progress.rows_total) return std::nullopt;
+  const auto rows_left = static_cast<double>(progress.rows_total - progress.rows_done);
+  return progress.elapsed_s * rows_left / static_cast<double>(progress.rows_done);
+}
 
 // Reports it some times a second. Threads: one thread at a time.
 class ProgressReporter {

@@ -190,6 +190,7 @@ void Schedule::commit(const PlannedBatch& planned, const BatchResult& result) {
     }
     add_result(result.pieces[i], entry->second);
     clear_before_target_units(sample, result.pieces[i], entry->second);
+    tell_of_failure(sample, entry->second);
   }
   for (const auto& skipped : planned.skipped) {
     part_.samples.try_emplace(skipped->index, skipped->record);
@@ -199,6 +200,12 @@ void Schedule::commit(const PlannedBatch& planned, const BatchResult& result) {
   part_.contents.emplace(result.batch_id, contents_of(planned));
   progress_.rows_done += planned.work.rows;
   count_as_done(planned);
+}
+
+void Schedule::tell_of_failure(const Sample& sample, const SampleRecord& record) {
+  if (record.status != SampleStatus::Failed || !failed_samples_.insert(sample.index).second) return;
+  options_.service.sample_failed(
+      {.index = sample.index, .id = record.id, .message = record.message});
 }
 
 void Schedule::count_as_done(const PlannedBatch& planned) {
@@ -239,8 +246,13 @@ void Schedule::begin_seal() {
   part_bytes_ = 0;
   std::ranges::sort(part_.batch_ids);
   sealing_ = std::async(std::launch::async, [this, part = std::exchange(part_, {})] {
-    run_directory_.seal(part);
-    return std::ssize(part.batch_ids);
+    const auto start = Clock::now();
+    const std::filesystem::path path = run_directory_.seal(part);
+    return SealReport{
+        .name = path.filename().string(),
+        .num_batches = std::ssize(part.batch_ids),
+        .num_samples = std::ssize(part.samples),
+        .seconds = std::chrono::duration<double>(Clock::now() - start).count()};
   });
 }
 
@@ -252,9 +264,10 @@ bool Schedule::is_sealing() const {
 // Throws what sealing threw.
 void Schedule::end_seal() {
   if (!sealing_.valid()) return;
-  const std::int64_t num_batches = sealing_.get();
-  num_sealed_batches_ += num_batches;
-  spdlog::debug("sealed a part of {} batches", num_batches);
+  const SealReport part = sealing_.get();
+  num_sealed_batches_ += part.num_batches;
+  spdlog::debug("sealed a part of {} batches", part.num_batches);
+  options_.service.sealed(part);
 }
 
 void Schedule::seal_everything() {

@@ -61,6 +61,7 @@ class Schedule final : public LeaderService {
   std::optional<PlannedBatch> next_unfinished();
   void commit(const BatchResult& result);
   void commit(const PlannedBatch& planned, const BatchResult& result);
+  void tell_of_failure(const Sample& sample, const SampleRecord& record);
   void count_as_done(const PlannedBatch& planned);
   bool waits_for_disk();
   void seal_if_due();
@@ -79,8 +80,9 @@ class Schedule final : public LeaderService {
   std::map<std::int64_t, std::int64_t>
       open_perturbations_;  // by index of a sample that is under way
   OpenPart part_;
-  std::int64_t part_bytes_ = 0;        // about
-  std::future<std::int64_t> sealing_;  // the batches of the part that is being sealed, if any
+  std::int64_t part_bytes_ = 0;                      // about
+  std::future<SealReport> sealing_;                  // the part that is being sealed, if any
+  std::unordered_set<std::int64_t> failed_samples_;  // by index; of this start
   std::int64_t num_sealed_batches_ = 0;
   bool has_told_of_slow_disk_ = false;
   bool has_left_in_order_ = true;

@@ -27,6 +27,8 @@ namespace {
 // In the order of LogLevel's and ColorChoice's enumerators.
 constexpr std::array<std::string_view, 5> kLogLevels = {"trace", "debug", "info", "warn", "error"};
 constexpr std::array<std::string_view, 3> kColorChoices = {"auto", "always", "never"};
+// In the order of Launcher's.
+constexpr std::array<std::string_view, 2> kLaunchers = {"srun", "mpirun"};
 
 constexpr std::int64_t kFewestColumns = 40;
 
@@ -132,6 +134,9 @@ class CommandParser {
     return surplus.front();
   }
 
+  // All arguments, of a command that takes any number of them.
+  std::vector<std::string> arguments() const { return app_.remaining(); }
+
   // Throws UsageError for the first one.
   void refuse_unknown_flags() const {
     for (const std::string& word : app_.remaining())
@@ -209,7 +214,34 @@ std::array<BenchNumber, 7> bench_numbers(BenchOptions& options) {
   }};
 }
 
-// The three commands and the program itself, with all their flags.
+// Flags of `limn plan` that take a whole number.
+struct PlanNumber {
+  const char* flag;
+  std::int64_t minimum;
+  std::optional<std::int64_t> SubmissionOptions::*value;
+};
+
+constexpr std::array<PlanNumber, 5> kPlanNumbers = {{
+    {"--ranks-per-node", 1, &SubmissionOptions::ranks_per_node},
+    {"--gpus-per-node", 0, &SubmissionOptions::gpus_per_node},
+    {"--cpus-per-rank", 1, &SubmissionOptions::cpus_per_rank},
+    {"--warn", 0, &SubmissionOptions::warning_s},
+    {"--array", 1, &SubmissionOptions::array},
+}};
+
+// Flags of `limn plan` that take a text.
+struct PlanText {
+  const char* flag;
+  std::optional<std::string> SubmissionOptions::*value;
+};
+
+constexpr std::array<PlanText, 3> kPlanTexts = {{
+    {"--partition", &SubmissionOptions::partition},
+    {"--account", &SubmissionOptions::account},
+    {"--job-name", &SubmissionOptions::name},
+}};
+
+// All commands and the program itself, with all their flags.
 struct ProgramParser {
   ProgramParser() {
     app.require_subcommand(0, 1);
@@ -227,6 +259,21 @@ struct ProgramParser {
     show.add_flag("--width");
     show.add_argument("RUN_DIR");
 
+    for (const JobKey& key : job_keys())
+      plan.add_flag(fmt::format("--{}", key.name));
+    for (const char* flag :
+         {"--sbatch", "--launcher", "--nodes", "--time", "--max-restarts", "--option"})
+      plan.add_flag(flag);
+    for (const PlanNumber& number : kPlanNumbers)
+      plan.add_flag(number.flag);
+    for (const PlanText& text : kPlanTexts)
+      plan.add_flag(text.flag);
+    plan.add_argument("JOB");
+    status.add_switch("--json");
+    status.add_switch("--all");
+    status.add_switch("--exit-code");
+    status.add_argument("RUN_DIR");
+
     BenchOptions unread;
     for (const BenchNumber& number : bench_numbers(unread))
       bench.add_flag(number.flag);
@@ -241,7 +288,10 @@ struct ProgramParser {
   CommandParser program{app, "limn"};
   CommandParser run{*app.add_subcommand("run"), "limn run"};
   CommandParser show{*app.add_subcommand("show"), "limn show"};
+  CommandParser status{*app.add_subcommand("status"), "limn status"};
   CommandParser bench{*app.add_subcommand("bench"), "limn bench"};
+  CommandParser plan{*app.add_subcommand("plan"), "limn plan"};
+  CommandParser merge{*app.add_subcommand("merge"), "limn merge"};
 };
 
 LogOptions log_options(const CommandParser& run) {
@@ -250,6 +300,16 @@ LogOptions log_options(const CommandParser& run) {
     options.level = static_cast<LogLevel>(*level);
   if (const auto file = run.value("--log-file")) options.file = *file;
   return options;
+}
+
+// Those of all flags that stand for keys.
+std::vector<JobOverride> job_overrides(const CommandParser& command) {
+  std::vector<JobOverride> overrides;
+  for (const JobKey& key : job_keys()) {
+    if (const auto value = command.value(fmt::format("--{}", key.name)))
+      overrides.push_back({.key = std::string(key.name), .value = *value});
+  }
+  return overrides;
 }
 
 StartMode start_mode(const CommandParser& run) {
@@ -262,10 +322,7 @@ StartMode start_mode(const CommandParser& run) {
 RunCommand run_command(const CommandParser& run) {
   RunCommand command;
   command.job_path = run.sole_argument("JOB", "a job file");
-  for (const JobKey& key : job_keys()) {
-    if (const auto value = run.value(fmt::format("--{}", key.name)))
-      command.overrides.push_back({.key = std::string(key.name), .value = *value});
-  }
+  command.overrides = job_overrides(run);
   command.max_hours = run.positive_number("--max-hours");
   command.mode = start_mode(run);
   command.log = log_options(run);
@@ -280,6 +337,50 @@ ShowCommand show_command(const CommandParser& show) {
     command.options.color = static_cast<ColorChoice>(*choice);
   command.options.columns = show.whole_number("--width", kFewestColumns);
   return command;
+}
+
+PlanCommand plan_command(const CommandParser& plan) {
+  PlanCommand command;
+  SubmissionOptions& options = command.options;
+  options.job_path = plan.sole_argument("JOB", "a job file");
+  options.overrides = job_overrides(plan);
+  const std::optional<std::string> sbatch = plan.value("--sbatch");
+  if (!sbatch || sbatch->empty())
+    throw usage_error(plan.name(), "--sbatch FILE expected, the script to write");
+  options.sbatch = *sbatch;
+  if (const auto launcher = plan.word("--launcher", kLaunchers))
+    options.launcher = static_cast<Launcher>(*launcher);
+  options.nodes = plan.whole_number("--nodes", 1).value_or(options.nodes);
+  options.max_restarts = plan.whole_number("--max-restarts", 0).value_or(options.max_restarts);
+  options.time = plan.value("--time").value_or(options.time);
+  for (const auto& [flag, minimum, value] : kPlanNumbers)
+    options.*value = plan.whole_number(flag, minimum);
+  for (const auto& [flag, value] : kPlanTexts)
+    options.*value = plan.value(flag);
+  options.sbatch_options = plan.values("--option");
+  return command;
+}
+
+MergeCommand merge_command(const CommandParser& merge) {
+  merge.refuse_unknown_flags();
+  const std::vector<std::string> paths = merge.arguments();
+  if (paths.size() < 2) {
+    throw usage_error(
+        merge.name(), "the file to write and run directories or relevance files expected");
+  }
+  MergeCommand command;
+  command.options.result = paths.front();
+  command.options.inputs.assign(paths.begin() + 1, paths.end());
+  return command;
+}
+
+StatusCommand status_command(const CommandParser& status) {
+  return {
+      .options = {
+          .path = status.sole_argument("RUN_DIR", "a run directory"),
+          .as_json = status.has("--json"),
+          .all_failures = status.has("--all"),
+          .tells_by_exit_code = status.has("--exit-code")}};
 }
 
 // What the job would be.
@@ -329,14 +430,17 @@ BenchCommand bench_command(const CommandParser& bench) {
 
 // What is wrong with a line that does not begin with a command.
 UsageError no_command(const CommandParser& program) {
-  constexpr std::array<std::string_view, 3> kCommands = {"run", "show", "bench"};
+  constexpr std::array<std::string_view, 6> kCommands = {
+      "run", "show", "status", "plan", "merge", "bench"};
+  const std::string expected = fmt::format(
+      "{} or {}", fmt::join(kCommands.begin(), kCommands.end() - 1, ", "), kCommands.back());
   const std::optional<std::string> written = program.surplus_argument();
-  if (!written) return usage_error(program.name(), "a command expected, run, show or bench");
+  if (!written) return usage_error(program.name(), fmt::format("a command expected, {}", expected));
   const std::optional<std::string_view> nearest = nearest_name(*written, kCommands);
   return usage_error(
       program.name(),
       nearest ? fmt::format("unknown command, did you mean {}", *nearest)
-              : "unknown command, expected run, show or bench",
+              : fmt::format("unknown command, expected {}", expected),
       *written);
 }
 
@@ -348,12 +452,15 @@ UsageError missing_value(const CommandParser& command, const CLI::ArgumentMismat
 }
 
 Command understood(const ProgramParser& parser) {
-  const auto& [app, program, run, show, bench] = parser;
+  const auto& [app, program, run, show, status, bench, plan, merge] = parser;
   if (run.has("--help")) return HelpRequest{run_help()};
   if (show.has("--help")) return HelpRequest{show_help()};
+  if (status.has("--help")) return HelpRequest{status_help()};
   if (bench.has("--help")) return HelpRequest{bench_help()};
+  if (plan.has("--help")) return HelpRequest{plan_help()};
+  if (merge.has("--help")) return HelpRequest{merge_help()};
   if (program.has("--help")) return HelpRequest{program_help()};
-  for (const CommandParser* command : {&program, &run, &show, &bench}) {
+  for (const CommandParser* command : {&program, &run, &show, &status, &bench, &plan, &merge}) {
     if (command->has("--version"))
       return VersionRequest{fmt::format("limn {}\n", software_version())};
   }
@@ -362,7 +469,10 @@ Command understood(const ProgramParser& parser) {
   if (program.surplus_argument()) throw no_command(program);
   if (run.was_given()) return run_command(run);
   if (show.was_given()) return show_command(show);
+  if (status.was_given()) return status_command(status);
   if (bench.was_given()) return bench_command(bench);
+  if (plan.was_given()) return plan_command(plan);
+  if (merge.was_given()) return merge_command(merge);
   throw no_command(program);
 }
 
@@ -374,7 +484,8 @@ Command parse_command_line(int argc, const char* const* argv) {
     parser.app.parse(argc, argv);
   } catch (const CLI::ArgumentMismatch& mismatch) {
     const CommandParser* command = &parser.show;
-    for (const CommandParser* const other : {&parser.run, &parser.bench}) {
+    for (const CommandParser* const other :
+         {&parser.run, &parser.bench, &parser.plan, &parser.merge}) {
       if (other->was_given()) command = other;
     }
     throw missing_value(*command, mismatch);

@@ -10,7 +10,10 @@
 #include "launch/bench_options.h"
 #include "launch/job_file.h"
 #include "launch/logging.h"
+#include "launch/merge_command.h"
+#include "launch/plan_command.h"
 #include "launch/show_command.h"
+#include "launch/status_command.h"
 #include "storage/run_directory.h"
 
 namespace limn {
@@ -29,9 +32,24 @@ struct ShowCommand {
   ShowOptions options;
 };
 
+// limn status RUN_DIR
+struct StatusCommand {
+  StatusOptions options;
+};
+
 // limn bench CONFIG, limn bench --collectives
 struct BenchCommand {
   BenchOptions options;
+};
+
+// limn plan JOB.toml --sbatch FILE [--KEY VALUE]...
+struct PlanCommand {
+  SubmissionOptions options;
+};
+
+// limn merge OUT.h5 RUN_DIR|FILE...
+struct MergeCommand {
+  MergeOptions options;
 };
 
 struct HelpRequest {
@@ -42,7 +60,15 @@ struct VersionRequest {
   std::string text;
 };
 
-using Command = std::variant<RunCommand, ShowCommand, BenchCommand, HelpRequest, VersionRequest>;
+using Command = std::variant<
+    RunCommand,
+    ShowCommand,
+    StatusCommand,
+    BenchCommand,
+    PlanCommand,
+    MergeCommand,
+    HelpRequest,
+    VersionRequest>;
 
 // Understands the arguments of main(). Prints nothing and reads nothing else.
 // Throws UsageError: one line that says what is wrong, with the nearest known name, and where help

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "coordinator/dataset_files.h"
+#include "coordinator/dataset_shard.h"
 #include "coordinator/finished_batches.h"
 #include "launch/job_file.h"
 #include "launch/version.h"
@@ -88,7 +89,8 @@ Coordination prepare_coordination(
     const ModelConfig& model,
     const Checkpoint& checkpoint,
     SweepCompute arithmetic,
-    StartMode mode) {
+    StartMode mode,
+    const std::function<void(const RunDirectory&)>& opened) {
   auto tokenizer = load_tokenizer(job.model.path);
   const ModelLimits limits{
       .vocab_size = model.decoder.vocab_size,
@@ -100,14 +102,18 @@ Coordination prepare_coordination(
   if (generates_targets(job)) end_tokens = read_end_tokens(job.model.path);
   RunManifest manifest = manifest_of(job, checkpoint, arithmetic, end_tokens);
   if (chat_template) manifest.fingerprint["chat_template"] = chat_template->fingerprint();
+  Job of_shard = job;
+  of_shard.data = find_shard(job.data);
   RunDirectory run_directory = RunDirectory::open(
       job.output.path, manifest, {.mode = mode, .objection_to_growth = [&](auto earlier) {
                                     return objection_to_growth(job.data, earlier);
                                   }});
+  opened(run_directory);
   Coordination coordination{
       .tokenizer = std::move(tokenizer),
       .chat_template = std::move(chat_template),
       .preparer = preparer,
+      .data = of_shard.data,
       .run_directory = std::move(run_directory),
       .sweep_cost = sweep_cost(model.decoder),
       .finished_batches = {},
@@ -115,9 +121,9 @@ Coordination prepare_coordination(
       .end_tokens = std::move(end_tokens)};
   if (generates_targets(job)) {
     coordination.finished_batches = coordination.run_directory.finished_batches();
-    coordination.survey = survey_prompts(job, preparer, at::get_num_threads());
+    coordination.survey = survey_prompts(of_shard, preparer, at::get_num_threads());
   } else {
-    survey_batches(coordination, job);
+    survey_batches(coordination, of_shard);
   }
   return coordination;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <unordered_set>
 #include <vector>
@@ -23,6 +24,7 @@ struct Coordination {
   std::unique_ptr<const Tokenizer> tokenizer;         // null: the checkpoint has none
   std::unique_ptr<const ChatTemplate> chat_template;  // null: the checkpoint has none
   SamplePreparer preparer;                            // borrows the tokenizer and the chat template
+  DataOptions data;                                   // the job's shard, found
   RunDirectory run_directory;
   SweepCost sweep_cost;  // of the model
   // Where the model gives the targets, those of the parts, until survey_generated_targets() has
@@ -34,14 +36,16 @@ struct Coordination {
 };
 
 // Opens the run's directory, by default continuing an earlier start, and reads the dataset from end
-// to end, on as many threads as the rank computes with. Throws what Tokenizer::load,
-// RunDirectory::open and survey_dataset throw.
+// to end, on as many threads as the rank computes with. `opened` is called in between: the
+// directory is this start's then. Throws what Tokenizer::load, RunDirectory::open and
+// survey_dataset throw.
 Coordination prepare_coordination(
     const Job& job,
     const ModelConfig& model,
     const Checkpoint& checkpoint,
     SweepCompute arithmetic,
-    StartMode mode = StartMode::Continue);
+    StartMode mode,
+    const std::function<void(const RunDirectory&)>& opened);
 
 // Reads the dataset again, now that the model has given all targets. Throws what survey_dataset
 // throws.

@@ -16,11 +16,13 @@ namespace limn {
 CoordinatorThread::CoordinatorThread(
     const ProcessMesh& mesh,
     RunDirectory& run_directory,
+    RunJournal& journal,
     RunDeadline& deadline,
     double timeout_s,
     const Make& make,
     JobEnd job_end)
     : run_directory_(run_directory),
+      journal_(journal),
       deadline_(deadline),
       progress_line_(describe_terminal(STDERR_FILENO), std::cerr),
       service_(make(options(mesh, timeout_s))),
@@ -63,14 +65,17 @@ ServiceOptions CoordinatorThread::options(const ProcessMesh& mesh, double timeou
   options.report = [this](const Progress& progress) {
     last_progress_ = progress;
     progress_line_.update(progress);
+    journal_.progress(progress);
     if (num_durable_batches() > 0) leave_with_on_second_signal(ExitCode::Stopped);
   };
+  options.sealed = [this](const SealReport& part) { journal_.sealed(part); };
+  options.sample_failed = [this](const FailedSample& sample) { journal_.sample_failed(sample); };
   return options;
 }
 
 // The most urgent one so far of those of signals, the stop file and the deadline.
 StopRequest CoordinatorThread::stop_request() {
-  note_stop(requested_stop(), "a signal");
+  note_stop(requested_stop(), requesting_signal());
   note_stop(stop_file_request(), "the file `stop`");
   if (!deadline_.has_time_for(0)) note_stop(StopRequest::Now, "the end of the time");
   return noted_stop_;
@@ -96,6 +101,7 @@ bool CoordinatorThread::has_time_for(double seconds) {
 void CoordinatorThread::note_stop(StopRequest request, std::string_view by) {
   if (request <= noted_stop_) return;
   noted_stop_ = request;
+  journal_.stop_requested(by, request);
   spdlog::info(
       "asked to stop by {}: {}",
       by,

@@ -14,6 +14,7 @@
 #include "coordinator/stop_request.h"
 #include "launch/progress_line.h"
 #include "launch/run_deadline.h"
+#include "launch/run_journal.h"
 #include "sharding/process_mesh.h"
 #include "storage/run_directory.h"
 
@@ -28,8 +29,8 @@ struct JobEnd {
   std::function<void(std::exception_ptr)> fail;
 };
 
-// Runs a service from construction until it ends, and tells a person how far it is. Borrows: the
-// run directory and the deadline. Threads: one thread at a time.
+// Runs a service from construction until it ends, and tells a person and the run's journal how far
+// it is. Borrows: the run directory, the deadline and the journal. Threads: one thread at a time.
 class CoordinatorThread {
  public:
   // What makes the service, which outlives the call, from how it is to talk to those outside.
@@ -39,6 +40,7 @@ class CoordinatorThread {
   CoordinatorThread(
       const ProcessMesh& mesh,
       RunDirectory& run_directory,
+      RunJournal& journal,
       RunDeadline& deadline,
       double timeout_s,
       const Make& make,
@@ -70,6 +72,7 @@ class CoordinatorThread {
   void note_stop(StopRequest request, std::string_view by);
 
   RunDirectory& run_directory_;
+  RunJournal& journal_;
   RunDeadline& deadline_;
   Progress last_progress_;
   ProgressLine progress_line_;

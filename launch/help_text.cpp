@@ -20,10 +20,13 @@ attention to that unit is suppressed.
 Usage:
   limn run JOB.toml [--KEY VALUE]...   explain a dataset
   limn show RUN_DIR|FILE               look at what was computed
+  limn status RUN_DIR                  look at how far a run is
+  limn plan JOB.toml --sbatch FILE     write a script that submits it to Slurm
+  limn merge OUT.h5 RUN_DIR|FILE...    put the results of shards together
   limn bench CONFIG                    measure how fast a model is here
   limn --version                       print the version
 
-`limn run --help`, `limn show --help` and `limn bench --help` tell more.
+`limn COMMAND --help` tells more of each.
 )";
 
 constexpr std::string_view kRunHelp =
@@ -36,8 +39,8 @@ Usage:
 A run that was stopped or killed is continued by the same command. SIGUSR1, or a
 file `stop` in the run directory, ends it after the batches that are being
 computed, and so does the end of the Slurm job that it runs in; SIGTERM, SIGHUP
-and Ctrl-C end it at once, with what was computed by then kept; the same a second
-time, two seconds later or more, does not wait for that either.
+and Ctrl-C end it at once and keep what is complete; the same a second time, two
+seconds later or more, does not wait for that either.
 
 Flags:
   --fresh             begin anew; what an earlier start computed is kept in
@@ -70,6 +73,23 @@ Flags:
   --width COLUMNS   columns to use, at least 40 (default: the terminal's)
   --version         print the version
   -h, --help        print this text
+)";
+
+constexpr std::string_view kStatusHelp =
+    R"(Tells how far a run is, whether it computes, was stopped or is complete, and
+which samples failed. It only reads, and may be asked at any time.
+
+Usage:
+  limn status RUN_DIR [--json] [--all] [--exit-code]
+
+Flags:
+  --json        print JSON; docs/status.md lists the keys
+  --all         list all samples that failed, not the first ten
+  --exit-code   end with 0 if the run is complete, 75 if it is to be continued
+                by the same command, 1 if nothing is computed yet, 2 while it
+                runs, else with the code of the error that ended its last start
+  --version     print the version
+  -h, --help    print this text
 )";
 
 constexpr std::string_view kBenchHelp =
@@ -109,6 +129,66 @@ How much of it:
   --repeat N            runs to take the median of (default: 3)
 
   --json FILE           write the figures into this file, too
+  --version             print the version
+  -h, --help            print this text
+)";
+
+constexpr std::string_view kPlanHelp =
+    R"(Checks a job file and writes a script that submits the job to Slurm. Stopped,
+preempted or moved by Slurm, the job goes on by itself where it was; cancelled,
+it ends, and goes on when the script is submitted again. docs/slurm.md tells
+more.
+
+Usage:
+  limn plan JOB.toml --sbatch FILE [FLAG VALUE]... [--KEY VALUE]...
+
+  limn plan job.toml --sbatch job.sbatch --nodes 2 --gpus-per-node 4
+  sbatch job.sbatch
+
+  limn plan job.toml --sbatch job.sbatch --array 8 --gpus-per-node 1
+  sbatch job.sbatch
+  limn merge runs/squad/relevance.h5 runs/squad/shard-*
+
+What Slurm is asked for:
+  --sbatch FILE         the script to write
+  --launcher WORD       srun (default) or mpirun
+  --nodes N             nodes (default: 1), each task of an array's
+  --ranks-per-node N    ranks on each (default: as --gpus-per-node, or as
+                        parallel.tensor_parallel)
+  --gpus-per-node N     GPUs on each (default: one a rank if parallel.device is
+                        cuda, else none)
+  --cpus-per-rank N     cores of each rank (default: what the cluster gives)
+  --time TIME           longest time of a start, as Slurm writes it (default:
+                        04:00:00); the run itself may take many
+  --partition NAME, --account NAME, --job-name NAME
+  --option OPTION       another option of sbatch, "--mem=64G"; may be given
+                        several times
+
+How it goes on:
+  --warn SECONDS        finish the current part so long before the end, 0: no
+                        warning (default: 180, or half of a shorter --time)
+  --max-restarts N      starts after the first one (default: 20)
+  --array N             N jobs at once, each explaining one shard of the dataset
+                        into the folder shard-I of output.path
+
+Keys of the job file are flags here as they are of `limn run`, and go into the
+script.
+
+  --version             print the version
+  -h, --help            print this text
+)";
+
+constexpr std::string_view kMergeHelp =
+    R"(Puts the results of all shards of a dataset (data.shard) together into one
+relevance file, the samples in the dataset's order. The shards may be given in
+any order. What does not belong together is refused.
+
+Usage:
+  limn merge OUT.h5 RUN_DIR|FILE...
+
+  limn merge runs/squad/relevance.h5 runs/squad/shard-*
+
+Flags:
   --version             print the version
   -h, --help            print this text
 )";
@@ -178,8 +258,20 @@ std::string show_help() {
   return std::string(kShowHelp);
 }
 
+std::string status_help() {
+  return std::string(kStatusHelp);
+}
+
 std::string bench_help() {
   return std::string(kBenchHelp);
+}
+
+std::string plan_help() {
+  return std::string(kPlanHelp);
+}
+
+std::string merge_help() {
+  return std::string(kMergeHelp);
 }
 
 }  // namespace limn

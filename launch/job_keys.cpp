@@ -71,6 +71,16 @@ std::optional<std::int64_t> number_in(std::string_view written, std::string_view
   return number && *number >= 1 ? number : std::nullopt;
 }
 
+// 2 and 8 of "2/8".
+std::optional<DataShard> shard_of(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  const auto index = number_of<std::int64_t>(text.substr(0, slash));
+  const auto count = number_of<std::int64_t>(text.substr(slash + 1));
+  if (!index || !count || *index < 0 || *index >= *count) return std::nullopt;
+  return DataShard{.index = *index, .count = *count};
+}
+
 // From a member of Job to a value.
 
 JobValue to_value(bool member) {
@@ -99,6 +109,10 @@ JobValue to_value(const std::vector<std::string>& member) {
 
 JobValue to_value(const std::filesystem::path& member) {
   return member.string();
+}
+
+JobValue to_value(const DataShard& member) {
+  return fmt::format("{}/{}", member.index, member.count);
 }
 
 template <typename Enum>
@@ -136,6 +150,12 @@ void assign(std::vector<std::string>& member, const JobValue& value) {
 
 void assign(std::filesystem::path& member, const JobValue& value) {
   member = std::get<std::string>(value);
+}
+
+void assign(DataShard& member, const JobValue& value) {
+  const std::optional<DataShard> shard = shard_of(std::get<std::string>(value));
+  check(shard.has_value(), "a job value was not checked: {}", std::get<std::string>(value));
+  member = *shard;
 }
 
 template <typename Enum>
@@ -233,6 +253,12 @@ constexpr std::array kJobKeys = {
         KeyEffect::AltersValues,
         ListRule{},
         "explain only the records of these ids; none: all"),
+    key<&Job::data, &DataOptions::shard>(
+        "data.shard",
+        KeyEffect::AltersValues,
+        ShardRule{},
+        "explain only shard I of N, I from 0, of the records that skip, limit and sample_ids "
+        "leave; `limn merge` puts the results together"),
     key<&Job::data, &DataOptions::on_error>(
         "data.on_error",
         KeyEffect::AltersValues,
@@ -376,6 +402,10 @@ std::string expectation_of(const DelimiterRule&) {
   return "a string, or a regular expression between slashes";
 }
 
+std::string expectation_of(const ShardRule&) {
+  return "I/N, I a whole number from 0 to N - 1";
+}
+
 std::string expectation_of(const PathRule&) {
   return "a path";
 }
@@ -406,6 +436,10 @@ std::string_view placeholder_of(const ListRule&) {
 
 std::string_view placeholder_of(const DelimiterRule&) {
   return "STRING|/REGEX/";
+}
+
+std::string_view placeholder_of(const ShardRule&) {
+  return "I/N";
 }
 
 std::string_view placeholder_of(const PathRule&) {
@@ -445,6 +479,10 @@ std::optional<JobValue> parsed(const ListRule&, std::string_view text) {
 }
 
 std::optional<JobValue> parsed(const DelimiterRule&, std::string_view text) {
+  return std::string(text);
+}
+
+std::optional<JobValue> parsed(const ShardRule&, std::string_view text) {
   return std::string(text);
 }
 
@@ -536,6 +574,13 @@ std::optional<std::string> objection_to(const DelimiterRule& rule, const JobValu
   } catch (const DataError& error) {
     return fmt::format("must be {}; {}", expectation(rule), error.what());
   }
+  return std::nullopt;
+}
+
+std::optional<std::string> objection_to(const ShardRule& rule, const JobValue& value) {
+  const auto* shard = std::get_if<std::string>(&value);
+  if (!shard) return wrong_type(rule, value);
+  if (!shard_of(*shard)) return must_be(rule);
   return std::nullopt;
 }
 

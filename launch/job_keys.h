@@ -51,6 +51,9 @@ struct ListRule {};
 // What parse_delimiter() takes, or nothing.
 struct DelimiterRule {};
 
+// "I/N": I counts N shards from 0.
+struct ShardRule {};
+
 // A path that is not empty. Keys of this kind have no default: they must be given.
 struct PathRule {};
 
@@ -62,6 +65,7 @@ using KeyRule = std::variant<
     TextRule,
     ListRule,
     DelimiterRule,
+    ShardRule,
     PathRule>;
 
 // Whether another value of the key can lead to other deltas or other batches.

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <exception>
 #include <iostream>
 #include <string_view>
@@ -9,8 +10,11 @@
 
 #include "launch/command_line.h"
 #include "launch/logging.h"
+#include "launch/merge_command.h"
+#include "launch/plan_command.h"
 #include "launch/run_command.h"
 #include "launch/show_command.h"
+#include "launch/status_command.h"
 #include "launch/stop_signal.h"
 #include "launch/terminal.h"
 #include "sharding/mpi_session.h"
@@ -32,15 +36,23 @@ int run_distributed(int argc, char** argv) {
 int run_alone(int argc, char** argv) {
   limn::set_up_logging({}, {});
   const limn::Command command = limn::parse_command_line(argc, argv);
+  int code = static_cast<int>(ExitCode::Done);
   if (const auto* const show = std::get_if<limn::ShowCommand>(&command)) {
     limn::show(show->options, limn::describe_terminal(STDOUT_FILENO), std::cout);
+  } else if (const auto* const planned = std::get_if<limn::PlanCommand>(&command)) {
+    limn::plan(planned->options, std::cout);
+  } else if (const auto* const merged = std::get_if<limn::MergeCommand>(&command)) {
+    limn::merge(merged->options, std::cout);
+  } else if (const auto* const status = std::get_if<limn::StatusCommand>(&command)) {
+    const limn::Terminal terminal = limn::describe_terminal(STDOUT_FILENO);
+    code = limn::status(status->options, std::chrono::system_clock::now(), terminal, std::cout);
   } else if (const auto* const help = std::get_if<limn::HelpRequest>(&command)) {
     std::cout << help->text;
   } else if (const auto* const version = std::get_if<limn::VersionRequest>(&command)) {
     std::cout << version->text;
   }
   std::cout.flush();
-  return static_cast<int>(ExitCode::Done);
+  return code;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "launch/quantity_text.h"
 #include "launch/visible_text.h"
 
 namespace limn {
@@ -21,34 +22,18 @@ constexpr double kSecondsBetweenDrawings = 0.2;
 constexpr double kSecondsToFirstLogLine = 10;
 constexpr double kSecondsBetweenLogLines = 60;
 
-std::string duration_text(double seconds) {
-  const auto whole = static_cast<std::int64_t>(std::ceil(seconds));
-  if (whole < 100) return fmt::format("{} s", whole);
-  const std::int64_t minutes = (whole + 30) / 60;
-  if (minutes < 100) return fmt::format("{} min", minutes);
-  const std::int64_t hours = minutes / 60;
-  if (hours < 48) return fmt::format("{} h {} min", hours, minutes % 60);
-  return fmt::format("{} d {} h", hours / 24, hours % 24);
-}
-
-std::string rate_text(double rows_per_second) {
-  if (rows_per_second < 1e3) return fmt::format("{:.0f} rows/s", rows_per_second);
-  if (rows_per_second < 1e6) return fmt::format("{:.1f}k rows/s", rows_per_second / 1e3);
-  return fmt::format("{:.1f}M rows/s", rows_per_second / 1e6);
-}
-
 // Nothing before the first batch.
 std::optional<std::string> rate(const Progress& progress) {
-  if (progress.rows_done <= 0 || progress.elapsed_s <= 0) return std::nullopt;
-  return rate_text(static_cast<double>(progress.rows_done) / progress.elapsed_s);
+  const std::optional<double> rate = rows_per_second(progress);
+  if (!rate) return std::nullopt;
+  return rate_text(*rate);
 }
 
 // Nothing before the first batch and after the last.
 std::optional<std::string> time_left(const Progress& progress) {
-  if (progress.rows_done <= 0 || progress.rows_done >= progress.rows_total) return std::nullopt;
-  const auto rows_left = static_cast<double>(progress.rows_total - progress.rows_done);
-  const double seconds = progress.elapsed_s * rows_left / static_cast<double>(progress.rows_done);
-  return fmt::format("{} left", duration_text(seconds));
+  const std::optional<double> seconds = seconds_left(progress);
+  if (!seconds) return std::nullopt;
+  return fmt::format("{} left", duration_text(*seconds));
 }
 
 double share(std::int64_t done, std::int64_t total) {

@@ -1,6 +1,8 @@
 #include "launch/run_command.h"
 
 #include <algorithm>
+#include <chrono>
+#include <exception>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -24,6 +26,7 @@
 #include "launch/job_file.h"
 #include "launch/logging.h"
 #include "launch/run_deadline.h"
+#include "launch/run_journal.h"
 #include "launch/slurm_allocation.h"
 #include "launch/thread_count.h"
 #include "sharding/agreement.h"
@@ -65,6 +68,17 @@ at::ScalarType weight_dtype(
   return stored_dtype(checkpoint, model);
 }
 
+// Seconds since it was made.
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Clock::time_point start_ = Clock::now();
+};
+
 // Whether a batch was computed by an earlier release, which did not keep what was in it.
 bool has_unknown_contents(const RunDirectory& run_directory) {
   return std::ranges::any_of(
@@ -88,6 +102,16 @@ class Run {
         rank_{.rank = session.rank(), .num_ranks = session.size()} {}
 
   ExitCode operator()(const RunCommand& command) {
+    try {
+      return run(command);
+    } catch (...) {
+      tell_journal(std::current_exception());
+      throw;
+    }
+  }
+
+ private:
+  ExitCode run(const RunCommand& command) {
     agree(world_, [&] { set_up_logging(command.log, rank_); });
     job_ = agree(world_, [&] { return read_job(command.job_path, command.overrides); });
     at::set_num_threads(choose_thread_count(session_.ranks_on_node()));
@@ -104,21 +128,37 @@ class Run {
     agree(world_, [&] { check_sweep_compute(arithmetic, device); });
     agree(world_, [&] {
       if (!coordinates()) return;
-      coordination_ = prepare_coordination(job_, model, checkpoint, arithmetic, command.mode);
+      coordination_ = prepare_coordination(
+          job_,
+          model,
+          checkpoint,
+          arithmetic,
+          command.mode,
+          [&](const RunDirectory& run_directory) { begin_journal(run_directory, mesh); });
+      job_.data = coordination_->data;
       log_into_run_directory(command.log);
       log_warnings();
+      tell_of_survey();
       deadline_.emplace(command.max_hours, start_, slurm_job_end);
     });
+    run_directory_is_open_ = true;
     if (everyone_knows(coordinates() && coordination_->run_directory.is_complete())) {
-      if (coordinates()) log_result("nothing left to do");
+      if (coordinates()) {
+        log_result("nothing left to do");
+        journal_->done(0, 0);
+      }
       return ExitCode::Done;
     }
     const at::ScalarType dtype = weight_dtype(job_.model.dtype, checkpoint, model);
+    const Stopwatch loading;
     const DecoderWeights weights = agree(world_, [&] {
       return load_decoder_weights(
           checkpoint, model, mesh.tensor_ranks(), dtype, device, job_.model.placement);
     });
-    if (coordinates()) log_start(mesh, model, arithmetic, device);
+    if (coordinates()) {
+      journal_->loaded(loading.seconds());
+      log_start(mesh, model, arithmetic, device);
+    }
 
     std::optional<StreamedLayers> streamed;
     if (job_.model.placement == WeightPlacement::Streamed) {
@@ -132,17 +172,19 @@ class Run {
     if (is_done) is_done = explain(mesh, loaded);
     if (streamed && coordinates()) log_streaming(streamed->times());
     if (!is_done) {
-      return coordinates() ? stopped_exit_code(num_durable_batches_, coordination_->run_directory)
-                           : ExitCode::Stopped;
+      return coordinates() ? stop(num_durable_batches_) : ExitCode::Stopped;
     }
+    const Stopwatch merging;
     agree(world_, [&] {
       if (coordinates()) coordination_->run_directory.merge(coordination_->survey.num_samples);
     });
-    if (coordinates()) log_result("done");
+    if (coordinates()) {
+      journal_->done(num_durable_batches_, merging.seconds());
+      log_result("done");
+    }
     return ExitCode::Done;
   }
 
- private:
   bool coordinates() const { return rank_.rank == kCoordinatorRank; }
 
   // What the coordinator's rank says, on every rank. Collective.
@@ -153,6 +195,47 @@ class Run {
     if (log.file) return;
     log.file = coordination_->run_directory.path() / "limn.log";
     set_up_logging(log, rank_);
+  }
+
+  void begin_journal(const RunDirectory& run_directory, const ProcessMesh& mesh) {
+    survey_time_ = Stopwatch();
+    journal_.emplace(
+        run_directory.path(),
+        StartShape{
+            .ranks = rank_.num_ranks,
+            .groups = mesh.num_groups(),
+            .tensor_parallel = mesh.tensor_parallel(),
+            .epoch = run_directory.owner().epoch});
+  }
+
+  void tell_of_survey() {
+    journal_->surveyed(
+        coordination_->survey, std::ssize(coordination_->finished_batches), survey_time_.seconds());
+  }
+
+  // On every rank: the one that knows why the start fails writes it down.
+  void tell_journal(std::exception_ptr failure) {
+    const bool is_known_here = [&] {
+      try {
+        std::rethrow_exception(failure);
+      } catch (const AgreedError& error) {
+        return error.speaks();
+      } catch (...) {
+        return true;
+      }
+    }();
+    if (journal_) {
+      is_known_here ? journal_->failed(failure_text(failure)) : journal_->failed_elsewhere();
+    } else if (run_directory_is_open_ && is_known_here) {
+      tell_of_failure(job_.output.path, rank_.rank, failure_text(failure));
+    }
+  }
+
+  // How a start ends that was asked to stop.
+  ExitCode stop(std::int64_t num_durable_batches) {
+    const ExitCode code = stopped_exit_code(num_durable_batches, coordination_->run_directory);
+    journal_->stopped(code, num_durable_batches);
+    return code;
   }
 
   // Has the model give all targets that it has not given before. Whether all are there then.
@@ -173,10 +256,12 @@ class Run {
               .service = std::move(options)});
     });
     if (!is_done) return false;
+    survey_time_ = Stopwatch();
     agree(world_, [&] {
       if (!coordinates()) return;
       survey_generated_targets(*coordination_, job_);
       log_warnings();
+      tell_of_survey();
     });
     if (coordinates()) log_dataset();
     return true;
@@ -215,7 +300,13 @@ class Run {
     agree(world_, [&] {
       if (!coordinates()) return;
       coordinator.emplace(
-          mesh, coordination_->run_directory, *deadline_, job_.parallel.timeout_s, make, job_end());
+          mesh,
+          coordination_->run_directory,
+          *journal_,
+          *deadline_,
+          job_.parallel.timeout_s,
+          make,
+          job_end());
     });
     try {
       run_worker(mesh, engine);
@@ -223,6 +314,7 @@ class Run {
       const FailureText failure = failure_text(std::current_exception());
       log_failure(failure);
       coordinator.reset();
+      tell_journal(std::current_exception());
       session_.abort(failure.exit_code);
     }
     if (coordinator) {
@@ -244,13 +336,13 @@ class Run {
     return {
         .leave =
             [this](std::int64_t num_durable_batches) {
-              session_.abort(stopped_exit_code(
-                  num_durable_batches_ + num_durable_batches, coordination_->run_directory));
+              session_.abort(stop(num_durable_batches_ + num_durable_batches));
             },
         .fail =
             [this](const std::exception_ptr& failure) {
               const FailureText text = failure_text(failure);
               log_failure(text);
+              journal_->failed(text);
               session_.abort(text.exit_code);
             }};
   }
@@ -335,9 +427,12 @@ class Run {
   Communicator& world_;
   LogRank rank_;
   Job job_;
+  bool run_directory_is_open_ = false;        // by the coordinator's rank
   std::optional<Coordination> coordination_;  // of the coordinator's rank
-  std::optional<RunDeadline> deadline_;       // of the coordinator's rank
-  std::int64_t num_durable_batches_ = 0;      // of this start
+  Stopwatch survey_time_;
+  std::optional<RunJournal> journal_;     // of the coordinator's rank; after its run directory
+  std::optional<RunDeadline> deadline_;   // of the coordinator's rank
+  std::int64_t num_durable_batches_ = 0;  // of this start
 };
 
 // What a person who does not want to run anything wants to read.

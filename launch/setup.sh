@@ -24,7 +24,9 @@ packages=(
   libsentencepiece-dev libspdlog-dev libtomlplusplus-dev libxxhash-dev libzstd-dev nlohmann-json3-dev openmpi-bin zlib1g-dev
 )
 # The version of clang-format is part of the style: others format differently.
-test_packages=(clang-format-14 clang-14 libclang-rt-14-dev hdf5-tools patchelf busybox-static)
+# Slurm and munge are for tests/slurm, which starts their daemons itself.
+test_packages=(clang-format-14 clang-14 libclang-rt-14-dev hdf5-tools patchelf busybox-static
+  munge slurm-client slurm-wlm-basic-plugins slurmctld slurmd)
 
 say() { printf 'setup: %s\n' "$*"; }
 

@@ -10,6 +10,7 @@
 
 #include "launch/page_writer.h"
 #include "launch/relevance_colors.h"
+#include "launch/result_path.h"
 #include "launch/sample_page.h"
 #include "launch/visible_text.h"
 #include "storage/error.h"
@@ -37,27 +38,6 @@ Sheet sheet_for(const ShowOptions& options, const Terminal& terminal) {
       .depth = in_colors ? terminal.depth : ColorDepth::None,
       .columns =
           options.columns.value_or(std::clamp(terminal.columns, kFewestColumns, kMostColumns))};
-}
-
-bool has_parts(const std::filesystem::path& run) {
-  const std::filesystem::path parts = run / "parts";
-  if (!std::filesystem::is_directory(parts)) return false;
-  const std::filesystem::directory_iterator entries(parts);
-  return std::any_of(begin(entries), end(entries), [](const auto& entry) {
-    return entry.path().extension() == ".h5";
-  });
-}
-
-// The file itself, or that of a run directory.
-std::filesystem::path relevance_path(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) return path;
-  std::filesystem::path result = path / "relevance.h5";
-  if (std::filesystem::exists(result)) return result;
-  if (has_parts(path)) {
-    throw DataError(fmt::format(
-        "{}: not complete yet; run the same job again to finish it, then show it", path.string()));
-  }
-  throw DataError(fmt::format("{}: neither a run directory nor a relevance file", path.string()));
 }
 
 // Whether `id` is that of an alternative target ("paris#1") of the record `record`.
@@ -165,7 +145,7 @@ void write_sample(const SampleRecord& sample, const Sheet& sheet, std::ostream& 
 }  // namespace
 
 void show(const ShowOptions& options, const Terminal& terminal, std::ostream& out) {
-  const std::filesystem::path path = relevance_path(options.path);
+  const std::filesystem::path path = find_result(options.path);
   const RelevanceReader reader(path);
   const std::vector<std::int64_t> samples =
       options.sample_ids.empty()

@@ -14,16 +14,19 @@ namespace {
 
 // Outlives the thread that takes the signals, which nobody joins.
 std::atomic<StopRequest> most_urgent_request = StopRequest::None;  // NOLINT(*-global-variables)
+std::atomic<int> signal_of_request = 0;                            // NOLINT(*-global-variables)
 std::atomic<ExitCode> code_on_second_signal =                      // NOLINT(*-global-variables)
     ExitCode::NoProgress;
 
 // What comes within this time of the first signal is the same request.
 constexpr auto kOneRequest = std::chrono::seconds(2);
 
-void raise_request(StopRequest request) {
-  StopRequest known = most_urgent_request.load();
-  while (known < request && !most_urgent_request.compare_exchange_weak(known, request)) {
-  }
+// Threads: one thread, that which takes the signals.
+void raise_request(StopRequest request, int signal) {
+  if (request <= most_urgent_request.load()) return;
+  // Before the request, which those who have seen it ask for.
+  signal_of_request = signal;
+  most_urgent_request = request;
 }
 
 bool is_ignored(int signal) {
@@ -50,10 +53,10 @@ sigset_t stop_signals() {
     int signal = 0;
     if (sigwait(&signals, &signal) != 0) continue;
     if (signal == SIGUSR1) {
-      raise_request(StopRequest::FinishPart);
+      raise_request(StopRequest::FinishPart, signal);
       continue;
     }
-    raise_request(StopRequest::Now);
+    raise_request(StopRequest::Now, signal);
     if (!asked_to_stop_now) asked_to_stop_now = Clock::now();
     if (Clock::now() - *asked_to_stop_now >= kOneRequest)
       _exit(static_cast<int>(code_on_second_signal.load()));
@@ -74,6 +77,21 @@ void leave_with_on_second_signal(ExitCode code) {
 
 StopRequest requested_stop() {
   return most_urgent_request.load();
+}
+
+std::string_view requesting_signal() {
+  switch (signal_of_request.load()) {
+    case SIGUSR1:
+      return "SIGUSR1";
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGINT:
+      return "SIGINT";
+    case SIGHUP:
+      return "SIGHUP";
+    default:
+      return "no signal";
+  }
 }
 
 }  // namespace limn

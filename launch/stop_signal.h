@@ -1,6 +1,8 @@
 // The signals that ask a run to stop.
 #pragma once
 
+#include <string_view>
+
 #include "coordinator/stop_request.h"
 #include "storage/error.h"
 
@@ -26,6 +28,10 @@ void catch_stop_signals();
 // The most urgent request so far. Requests are never withdrawn, and many signals are one request.
 // A signal is seen within moments of its arrival. Threads: any thread.
 StopRequest requested_stop();
+
+// "SIGTERM": the signal of that request, or the one before it; "no signal" before the first.
+// Threads: any thread.
+std::string_view requesting_signal();
 
 // ExitCode::NoProgress until it is called. Threads: any thread.
 void leave_with_on_second_signal(ExitCode code);

@@ -49,13 +49,14 @@ class RelevanceWriter {
   RelevanceWriter(RelevanceWriter&&) noexcept;
   RelevanceWriter& operator=(RelevanceWriter&&) noexcept;
 
-  // Appends one sample; memory stays bounded whatever their number.
+  // Appends one sample; memory stays bounded whatever their number, but for 4 bytes of each.
   // Requires: delta.size() == units.size() * targets.size().
   // Throws IoError, for example when the disk is full.
   void append(const SampleRecord& sample);
 
-  // Adds what makes the file a part: which samples of the dataset these are and which batches it
-  // holds. Requires: one index for each appended sample, ascending.
+  // Adds what makes the file a part: which samples of the dataset these are, how many of their
+  // units are measured, and which batches it holds. Requires: one index for each appended sample,
+  // ascending.
   void write_part_contents(
       std::span<const std::int64_t> sample_index, std::span<const PartBatch> batches);
 

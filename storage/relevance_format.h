@@ -96,6 +96,8 @@ static_assert(
 
 inline constexpr ColumnFormat kPartSampleIndex = {
     "part/sample_index", "sample", ElementType::Int64};
+inline constexpr ColumnFormat kPartMeasuredUnits = {
+    "part/measured_units", "sample", ElementType::Int32};
 inline constexpr ColumnFormat kPartBatchId = {"part/batch_id", "part/batch", ElementType::Int64};
 inline constexpr ColumnFormat kPartBatchContents = {
     "part/batch_contents", "part/batch", ElementType::Int64};

@@ -128,7 +128,7 @@ class RunDirectory::Impl {
 
   void check_still_owner() const { ownership_.check_still_owner(); }
 
-  void seal(const OpenPart& part) {
+  fs::path seal(const OpenPart& part) {
     const PartName name{.epoch = ownership_.epoch(), .number = next_number_};
     SealedPart sealed{.path = parts_path_ / file_name(name), .batches = batches_of(part)};
     TemporaryFile temporary(sealed.path);
@@ -139,6 +139,7 @@ class RunDirectory::Impl {
     const fs::path path = sealed.path;
     parts_.push_back(std::move(sealed));
     write_or_advise([&] { write_checksum(path); });
+    return path;
   }
 
   bool stop_requested() const {
@@ -431,8 +432,8 @@ void RunDirectory::check_still_owner() const {
   impl_->check_still_owner();
 }
 
-void RunDirectory::seal(const OpenPart& part) {
-  impl_->seal(part);
+std::filesystem::path RunDirectory::seal(const OpenPart& part) {
+  return impl_->seal(part);
 }
 
 bool RunDirectory::stop_requested() const {

@@ -100,9 +100,9 @@ class RunDirectory {
   void check_still_owner() const;
 
   // Makes a part durable: written to a temporary name, synced, renamed, folder synced. Either the
-  // whole part is there afterwards or, after an exception or a crash, none of it. Throws IoError,
-  // also when another start has taken the run over.
-  void seal(const OpenPart& part);
+  // whole part is there afterwards or, after an exception or a crash, none of it. Returns where it
+  // is. Throws IoError, also when another start has taken the run over.
+  std::filesystem::path seal(const OpenPart& part);
 
   // Whether a person asked to stop by creating RUN/stop.
   bool stop_requested() const;

@@ -103,6 +103,17 @@ TEST(CommandLineTest, TakesLogOptions) {
       "loud");
 }
 
+TEST(CommandLineTest, TakesWhoseStatusToTell) {
+  const StatusOptions plain = std::get<StatusCommand>(parse({"status", "runs/squad"})).options;
+  EXPECT_EQ(plain.path, "runs/squad");
+  EXPECT_FALSE(plain.as_json || plain.all_failures || plain.tells_by_exit_code);
+  const StatusOptions all =
+      std::get<StatusCommand>(parse({"status", "--json", "--all", "x", "--exit-code"})).options;
+  EXPECT_EQ(all.path, "x");
+  EXPECT_TRUE(all.as_json && all.all_failures && all.tells_by_exit_code);
+  EXPECT_EQ(refusal({"status"}), "limn status: a run directory expected; see limn status --help");
+}
+
 TEST(CommandLineTest, TakesWhatToDoWithAnEarlierStart) {
   EXPECT_EQ(parse_run({"job.toml"}).mode, StartMode::Continue);
   EXPECT_EQ(parse_run({"--fresh", "job.toml"}).mode, StartMode::Fresh);
@@ -204,6 +215,65 @@ TEST(CommandLineTest, RefusesWhatCannotBeMeasured) {
       "limn bench: --tokens needs a value; see limn bench --help");
 }
 
+TEST(CommandLineTest, TakesWhatToSubmit) {
+  const auto parse_plan = [](std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "plan");
+    return std::get<PlanCommand>(parse(std::move(arguments))).options;
+  };
+  const SubmissionOptions usual = parse_plan({"job.toml", "--sbatch", "job.sbatch"});
+  EXPECT_EQ(usual.job_path, "job.toml");
+  EXPECT_EQ(usual.sbatch, "job.sbatch");
+  EXPECT_EQ(usual.launcher, Launcher::Srun);
+  EXPECT_EQ(usual.nodes, 1);
+  EXPECT_EQ(usual.ranks_per_node, std::nullopt);
+  EXPECT_EQ(usual.time, "04:00:00");
+  EXPECT_EQ(usual.max_restarts, 20);
+  EXPECT_EQ(usual.array, std::nullopt);
+
+  const SubmissionOptions other = parse_plan(
+      {"job.toml", "--sbatch",         "s",       "--launcher",     "mpirun", "--nodes",
+       "2",        "--time",           "1-0",     "--max-restarts", "0",      "--ranks-per-node",
+       "3",        "--array",          "8",       "--warn",         "0",      "--gpus-per-node",
+       "0",        "--option",         "--mem=1", "--option",       "-x",     "--partition",
+       "gpu",      "--account",        "a",       "--job-name",     "n",      "--cpus-per-rank",
+       "7",        "--explain.factor", "0.5"});
+  EXPECT_EQ(other.launcher, Launcher::Mpirun);
+  EXPECT_EQ(other.nodes, 2);
+  EXPECT_EQ(other.time, "1-0");
+  EXPECT_EQ(other.max_restarts, 0);
+  EXPECT_EQ(other.ranks_per_node, 3);
+  EXPECT_EQ(other.gpus_per_node, 0);
+  EXPECT_EQ(other.cpus_per_rank, 7);
+  EXPECT_EQ(other.array, 8);
+  EXPECT_EQ(other.warning_s, 0);
+  EXPECT_THAT(other.sbatch_options, ElementsAre("--mem=1", "-x"));
+  EXPECT_EQ(other.partition, "gpu");
+  EXPECT_EQ(other.account, "a");
+  EXPECT_EQ(other.name, "n");
+  EXPECT_THAT(other.overrides, ElementsAre(is_override("explain.factor", "0.5")));
+
+  EXPECT_EQ(
+      refusal({"plan", "job.toml"}),
+      "limn plan: --sbatch FILE expected, the script to write; see limn plan --help");
+  EXPECT_EQ(
+      refusal({"plan", "job.toml", "--sbatch", "s", "--launcher", "ssh"}),
+      "limn plan: --launcher must be one of srun, mpirun; see limn plan --help: ssh");
+}
+
+TEST(CommandLineTest, TakesWhatToMerge) {
+  const MergeOptions options =
+      std::get<MergeCommand>(parse({"merge", "o.h5", "a", "b.h5"})).options;
+  EXPECT_EQ(options.result, "o.h5");
+  EXPECT_THAT(options.inputs, ElementsAre("a", "b.h5"));
+  EXPECT_EQ(
+      refusal({"merge", "o.h5"}),
+      "limn merge: the file to write and run directories or relevance files expected; see limn "
+      "merge --help");
+  EXPECT_EQ(
+      refusal({"merge", "o.h5", "a", "--force"}),
+      "limn merge: unknown flag; see limn merge --help: --force");
+}
+
 TEST(CommandLineTest, NamesTheFlagThatWasMeant) {
   EXPECT_EQ(
       refusal({"run", "job.toml", "--explain.supression", "shifted"}),
@@ -230,8 +300,11 @@ TEST(CommandLineTest, NamesTheCommandThatWasMeant) {
       "limn: unknown command, did you mean run; see limn --help: rnu");
   EXPECT_EQ(
       refusal({"job.toml"}),
-      "limn: unknown command, expected run, show or bench; see limn --help: job.toml");
-  EXPECT_EQ(refusal({}), "limn: a command expected, run, show or bench; see limn --help");
+      "limn: unknown command, expected run, show, status, plan, merge or bench; see limn --help: "
+      "job.toml");
+  EXPECT_EQ(
+      refusal({}),
+      "limn: a command expected, run, show, status, plan, merge or bench; see limn --help");
 }
 
 TEST(CommandLineTest, RefusesArgumentsThatAreMissingOrTooMany) {
@@ -264,11 +337,16 @@ TEST(HelpTextTest, ReadsAsItDid) {
   expect_snapshot("program_help.txt", program_help());
   expect_snapshot("run_help.txt", run_help());
   expect_snapshot("show_help.txt", show_help());
+  expect_snapshot("status_help.txt", status_help());
   expect_snapshot("bench_help.txt", bench_help());
+  expect_snapshot("plan_help.txt", plan_help());
+  expect_snapshot("merge_help.txt", merge_help());
 }
 
 TEST(HelpTextTest, FitsIntoEightyColumns) {
-  std::istringstream lines(program_help() + run_help() + show_help() + bench_help());
+  std::istringstream lines(
+      program_help() + run_help() + show_help() + status_help() + bench_help() + plan_help() +
+      merge_help());
   for (std::string line; std::getline(lines, line);)
     EXPECT_LE(line.size(), 80U) << line;
 }

@@ -123,6 +123,17 @@ TEST(JobFileTest, TakesAWholeNumberWhereANumberIsExpected) {
   EXPECT_EQ(least_job_with("[explain]\nfactor = 2\n").explain.suppression.factor, 2.0);
 }
 
+TEST(JobFileTest, TakesAShard) {
+  const Job job = parse(kLeastJob, {{"data.shard", "2/8"}});
+  EXPECT_EQ(job.data.shard, (DataShard{.index = 2, .count = 8}));
+  EXPECT_EQ(parse_job(to_toml(job), "again", {}), job);
+  for (const char* text : {"", "2", "8/8", "-1/8", "0/0", "1/2/3", "1 /2", "a/b"}) {
+    EXPECT_EQ(
+        refusal_of_flag("data.shard", text),
+        std::string("--data.shard must be I/N, I a whole number from 0 to N - 1: ") + text);
+  }
+}
+
 TEST(JobFileTest, TakesDottedAndInlineTables) {
   const Job job = parse(
       "model = { path = \"m\" }\ndata.path = \"d\"\noutput.path = \"o\"\nexplain.factor = 0.5\n");
@@ -397,6 +408,7 @@ format = "jsonl"
 limit = 0
 skip = 0
 sample_ids = []
+shard = "0/1"
 on_error = "fail"
 template = "{context}\nQuestion: {question}\nAnswer:"
 evidence = "answer"
@@ -415,6 +427,7 @@ max_new_tokens = 32
 tensor_parallel = 1
 batch_tokens = 16384
 device = "auto"
+timeout_s = 600.0
 [checkpoint]
 interval_s = 60.0
 [output]
@@ -432,6 +445,7 @@ TEST(JobFileTest, FingerprintsWhatCanAlterValuesOrBatches) {
           Pair("data.format", "jsonl"),
           Pair("data.limit", "0"),
           Pair("data.skip", "0"),
+          Pair("data.shard", "0/1"),
           Pair("data.sample_ids", "[]"),
           Pair("data.on_error", "fail"),
           Pair("data.template", "{context}\nQuestion: {question}\nAnswer:"),

@@ -27,6 +27,7 @@ namespace {
 
 using testing::Each;
 using testing::HasSubstr;
+using testing::UnorderedElementsAreArray;
 
 namespace fs = std::filesystem;
 
@@ -113,6 +114,9 @@ struct Ending {
   RunOutcome outcome = RunOutcome::Stopped;
   std::exception_ptr failure;
   std::int64_t num_sealed_batches = 0;
+  // What it told of.
+  std::vector<SealReport> sealed;
+  std::vector<FailedSample> failed;
 };
 
 // What the coordinator's rank has, and the thread that serves the leaders.
@@ -175,6 +179,12 @@ class Coordinator {
     };
     schedule_options.service.report = [this](const Progress& progress) {
       batches_done_.store(progress.batches_done);
+    };
+    schedule_options.service.sealed = [this](const SealReport& part) {
+      ending_.sealed.push_back(part);
+    };
+    schedule_options.service.sample_failed = [this](const FailedSample& sample) {
+      ending_.failed.push_back(sample);
     };
     return schedule_options;
   }
@@ -544,6 +554,37 @@ TEST_F(ScheduleTest, MarksASampleWhoseValuesAreNotFiniteAndGoesOn) {
     EXPECT_EQ(record.status, failed ? SampleStatus::Failed : SampleStatus::Ok) << sample;
     EXPECT_EQ(record.message, failed ? "log-probabilities are not finite" : "");
   }
+}
+
+TEST_F(ScheduleTest, TellsOnceOfEveryPartAndOfEverySampleThatFails) {
+  const Answer answer = [](const Batch& batch) {
+    BatchResult result = true_result(batch);
+    for (PieceResult& piece : result.pieces) {
+      if (piece.sample_index == 11) piece.base_log_prob[0] = kNaN;  // in each of its batches
+    }
+    return to_bytes(result);
+  };
+  const Ending ending = start("run", {.interval_s = 0, .answer = answer});
+  if (!coordinates()) return;
+  std::int64_t num_batches = 0;
+  std::vector<std::string> names;
+  for (const SealReport& part : ending.sealed) {
+    num_batches += part.num_batches;
+    EXPECT_GT(part.num_samples, 0);
+    EXPECT_GT(part.seconds, 0);
+    names.push_back(part.name);
+  }
+  EXPECT_EQ(num_batches, handed_out_.numel());
+  EXPECT_EQ(num_batches, ending.num_sealed_batches);
+  std::vector<std::string> files;
+  for (const auto& entry : fs::directory_iterator(folder_ / "run" / "parts"))
+    files.push_back(entry.path().filename());
+  EXPECT_THAT(names, UnorderedElementsAreArray(files));
+  ASSERT_EQ(ending.failed.size(), 1U);
+  EXPECT_EQ(ending.failed[0].index, 11);
+  EXPECT_EQ(ending.failed[0].id, "12");
+  EXPECT_EQ(ending.failed[0].message, "log-probabilities are not finite");
+  coordinator_.reset();
 }
 
 // The failures below hang where a leader is not dismissed.

@@ -288,7 +288,7 @@ TEST(ShowCommandTest, SaysThatARunIsNotComplete) {
   write_file(run / "parts" / "part-000000.h5", {failed("a")});
   EXPECT_EQ(
       refusal<DataError>({.path = run}),
-      run.string() + ": not complete yet; run the same job again to finish it, then show it");
+      run.string() + ": not complete yet; run the same job again to finish it");
 }
 
 TEST(ShowCommandTest, RefusesWhatIsNoRelevanceFile) {
