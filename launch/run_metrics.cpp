@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
@@ -76,21 +75,15 @@ class MetricsText {
   std::string text_;
 };
 
-fs::path temporary_path(const fs::path& path) {
-  return path.parent_path() / fmt::format(".{}.tmp", path.filename().string());
-}
-
 double seconds_since_1970() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 void replace_file(const fs::path& path, std::string_view text) {
-  const fs::path temporary = temporary_path(path);
-  const FileDescriptor file(temporary, O_WRONLY | O_CREAT);
-  write_text(file, temporary, text);
+  TemporaryFile temporary(path);
+  write_text(FileDescriptor(temporary.path(), O_WRONLY | O_CREAT), temporary.path(), text);
   // Not synced: after a crash of the machine nobody is up whom it could tell of.
-  if (std::rename(temporary.c_str(), path.c_str()) != 0)
-    throw_errno(path, "cannot be given its name");
+  temporary.rename(Durability::ProcessAlone);
 }
 
 }  // namespace

@@ -265,9 +265,8 @@ std::int64_t wait_for_the_run(
 // Creates the file with these bytes; false when there is one.
 bool create_whole(const fs::path& path, const std::string& bytes) {
   const RunOwner self = this_process();
-  const fs::path temporary =
-      path.parent_path() /
-      fmt::format(".{}-{}-{}.tmp", path.filename().string(), self.host, self.process);
+  const TemporaryFile temporary_file(path, fmt::format("{}-{}", self.host, self.process));
+  const fs::path& temporary = temporary_file.path();
   write_text(FileDescriptor(temporary, O_WRONLY | O_CREAT), temporary, bytes);
   sync_file(temporary);
   const bool linked = ::link(temporary.c_str(), path.c_str()) == 0;
@@ -275,7 +274,6 @@ bool create_whole(const fs::path& path, const std::string& bytes) {
   // An answer of a server that was lost is asked for again, and then the name exists.
   struct stat status = {};
   const bool is_ours = linked || (::stat(temporary.c_str(), &status) == 0 && status.st_nlink == 2);
-  ::unlink(temporary.c_str());
   if (!is_ours && (error == EPERM || error == EOPNOTSUPP || error == ENOSYS)) {
     // No links here; O_EXCL is as good, but for a crash before the bytes are written.
     const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

@@ -43,9 +43,10 @@ class ResumeTest : public testing::Test {
     write_bytes(folder / "many.jsonl", many);
   }
 
-  std::vector<std::string> command(const std::string& run, const char* interval_s) const {
+  std::vector<std::string> command(
+      const std::string& run, const char* interval_s, int ranks = 2) const {
     return limn_on_ranks(
-        2,
+        ranks,
         {"run",
          "launch/examples/stories260K/job.toml",
          "--data.path",
@@ -143,6 +144,33 @@ TEST_F(ResumeTest, GivesTheSameBytesAfterAKill) {
   std::filesystem::remove_all(folder / "run");
   ASSERT_EQ(run_to_end(command("run", "0.05")).exit_code, 0);
   EXPECT_EQ(read_bytes(folder / "run/relevance.h5"), resumed);
+}
+
+TEST_F(ResumeTest, GoesOnWithAnotherNumberOfRanks) {
+  for (const int ranks : {4, 1, 3}) {
+    const std::size_t before = sealed_batches("run").size();
+    RunningProgram program(command("run", "0.05", ranks));
+    wait_for_seals("run", before);
+    program.kill_all();
+    program.exit_code();
+  }
+  expect_same_result("run");
+}
+
+TEST_F(ResumeTest, RefusesOtherTensorRanks) {
+  // They add up in another order.
+  {
+    RunningProgram program(command("run", "0.05"));
+    wait_for_seals("run", 0);
+    program.kill_all();
+    program.exit_code();
+  }
+  auto other = command("run", "0.05");
+  other.insert(other.end(), {"--parallel.tensor_parallel", "2"});
+  const ProgramResult refused = run_to_end(other);
+  EXPECT_EQ(refused.exit_code, 78);
+  EXPECT_THAT(refused.output, HasSubstr("begun with another parallel.tensor_parallel"));
+  expect_same_result("run");
 }
 
 TEST_F(ResumeTest, FinishesThePartOnSigusr1) {
