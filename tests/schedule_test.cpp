@@ -577,8 +577,9 @@ TEST_F(ScheduleTest, TellsOnceOfEveryPartAndOfEverySampleThatFails) {
   EXPECT_EQ(num_batches, handed_out_.numel());
   EXPECT_EQ(num_batches, ending.num_sealed_batches);
   std::vector<std::string> files;
-  for (const auto& entry : fs::directory_iterator(folder_ / "run" / "parts"))
-    files.push_back(entry.path().filename());
+  for (const auto& entry : fs::directory_iterator(folder_ / "run" / "parts")) {
+    if (entry.path().extension() == ".h5") files.push_back(entry.path().filename());
+  }
   EXPECT_THAT(names, UnorderedElementsAreArray(files));
   ASSERT_EQ(ending.failed.size(), 1U);
   EXPECT_EQ(ending.failed[0].index, 11);
