@@ -32,7 +32,7 @@ class ResumeTest : public testing::Test {
   ResumeTest() {
     const std::string prompts = read_bytes("launch/examples/stories260K/prompts.jsonl");
     std::string many;
-    for (int copy = 0; copy < 8; ++copy) {
+    for (int copy = 0; copy < 16; ++copy) {
       for (const std::string& line : lines_with(prompts, "{")) {
         nlohmann::json record = nlohmann::json::parse(line);
         record["id"] = record["id"].get<std::string>() + "-" + std::to_string(copy);
@@ -188,10 +188,10 @@ TEST_F(ResumeTest, FinishesThePartWhenAStopFileAppears) {
 }
 
 TEST_F(ResumeTest, KeepsWhatIsCompleteOnSigterm) {
-  RunningProgram program(command("run", "1"));
+  RunningProgram program(command("run", "0.5"));
   wait_for_seals("run", 0);
   // In the middle between two seals: what is found afterwards was sealed because of the signal.
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  std::this_thread::sleep_for(std::chrono::milliseconds(250));
   const std::size_t num_before = sealed_batches("run").size();
   program.signal(SIGTERM);
   // mpirun itself returns 1 when it is told to end, whatever the ranks return.
